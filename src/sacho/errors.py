@@ -1,0 +1,365 @@
+"""What can go wrong, as one tree. Every error says what was wrong and what to do; its facts are attributes.
+
+    SachoError
+    ├── InvalidInput                what was handed in breaks a rule; nothing was written
+    │   ├── InvalidName             a stream id, tag, type or category out of rules
+    │   ├── InvalidAppend           an empty append, a wrong expected version, a wrong id
+    │   ├── InvalidQuery            a query, range or limit that cannot be meant
+    │   ├── InvalidEvent            an event that cannot be written as JSON (NaN, lone surrogates, odd types)
+    │   └── PayloadTooLarge         an event over the size limit
+    ├── SchemaError                 event classes and stored formats
+    │   ├── InvalidEventClass       a class that cannot be declared as an event
+    │   ├── DuplicateEventType      two classes with one type name
+    │   ├── UnregisteredEvent       an object whose class no registry knows, on append
+    │   ├── UnknownEventType        a stored type that no class stands for, on read
+    │   └── UndecodableEvent        a stored event that does not fit its class
+    ├── Conflict                    somebody was faster, or the same id was used for something else
+    │   ├── WrongExpectedVersion
+    │   ├── AppendConditionFailed
+    │   └── DuplicateEventId
+    ├── CommandRefused              base for the refusals of your own domain
+    ├── RetriesExhausted            a command lost its race too often
+    ├── ConfigurationError          connect() cannot give what was asked for
+    │   ├── UnknownScheme
+    │   ├── InvalidURL
+    │   ├── MissingExtra
+    │   └── UnsupportedOperation    the engine lacks what was asked for, and says so
+    └── StorageError                the log cannot be read or written
+        ├── StoreClosed
+        ├── StoreForked
+        ├── StorageBusy
+        ├── StorageFull
+        ├── StorageReadOnly
+        ├── ForeignDatabase         not a database, or not one of Sacho
+        ├── NewerSchema             written by a newer Sacho
+        ├── CorruptLog
+        └── StorageFailed
+
+Source of the idea of drawing the tree: the httpx exceptions module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+
+class SachoError(Exception):
+    """Base of every error that Sacho raises on purpose. Survives a trip between processes, facts included."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+# --- what was handed in -------------------------------------------------------------------------------
+
+
+class InvalidInput(SachoError, ValueError):
+    """Something that was handed in breaks a rule; nothing was written."""
+
+
+class InvalidName(InvalidInput):
+    """A stream id, tag, type or category that is out of rules. `kind` says which, `name` what was given."""
+
+    def __init__(self, kind: str, name: object, reason: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.reason = reason
+        super().__init__(f"{kind} {_shown(name)} {reason}")
+
+
+class InvalidAppend(InvalidInput):
+    """An append that cannot be meant: no events, a wrong expected version, a wrong id."""
+
+
+class InvalidQuery(InvalidInput):
+    """A query, range or limit that cannot be meant."""
+
+
+class InvalidEvent(InvalidInput):
+    """An event that cannot be written as JSON. `type` is its type name, `reason` what stands in the way."""
+
+    def __init__(self, type: str, reason: str) -> None:
+        self.type = type
+        self.reason = reason
+        super().__init__(f"event of type {type!r} cannot be stored: {reason}")
+
+
+class PayloadTooLarge(InvalidInput):
+    """An event over the limit. `size` and `limit` are bytes of its JSON."""
+
+    def __init__(self, type: str, size: int, limit: int) -> None:
+        self.type = type
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"event of type {type!r} has {size:,} bytes as JSON, over the limit of {limit:,}; store the large "
+            "part elsewhere and its reference in the event, or raise the limit with connect(max_event_bytes=...)"
+        )
+
+
+# --- event classes and stored formats -----------------------------------------------------------------
+
+
+class SchemaError(SachoError):
+    """An event class and the stored formats do not go together."""
+
+
+class InvalidEventClass(SchemaError, TypeError):
+    """A class that cannot be declared as an event, because of its type name, version, tags or fields."""
+
+
+class DuplicateEventType(SchemaError, TypeError):
+    """Two classes with one type name. `type` is the name, `first` and `second` the classes."""
+
+    def __init__(self, type: str, first: object, second: object) -> None:
+        self.type = type
+        self.first = first
+        self.second = second
+        super().__init__(
+            f"event type {type!r} stands for {first!r} already and cannot stand for {second!r}; "
+            'give one of them another name with type="..."'
+        )
+
+
+class UnregisteredEvent(SchemaError, TypeError):
+    """An object was appended whose class is no declared event. `cls` is the class."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        super().__init__(
+            f"{cls.__module__}.{cls.__qualname__} is not an event of this registry; "
+            "derive it from sacho.Event, decorate it with @sacho.event(), or add it to the registry in use"
+        )
+
+
+class UnknownEventType(SchemaError):
+    """A stored event whose type no class stands for. Carries `type`, `stream`, `version`, `position`."""
+
+    def __init__(self, type: str, stream: str | None, version: int | None, position: int) -> None:
+        self.type = type
+        self.stream = stream
+        self.version = version
+        self.position = position
+        super().__init__(
+            f"no class for event type {type!r} at {_place(stream, version, position)}; import the module that "
+            "declares it, or read with raw=True"
+        )
+
+
+class UndecodableEvent(SchemaError):
+    """A stored event that does not fit its class. Carries `type`, `stream`, `version`, `position`, `reason`."""
+
+    def __init__(self, type: str, stream: str | None, version: int | None, position: int, reason: str) -> None:
+        self.type = type
+        self.stream = stream
+        self.version = version
+        self.position = position
+        self.reason = reason
+        super().__init__(f"event of type {type!r} at {_place(stream, version, position)}: {reason}")
+
+
+# --- conflicts ----------------------------------------------------------------------------------------
+
+
+class Conflict(SachoError):
+    """An append was refused because of what the log holds; nothing was written."""
+
+
+class WrongExpectedVersion(Conflict):
+    """The stream is not at the version expected. Carries `stream`, `expected`, `actual` (0: no such stream)."""
+
+    def __init__(self, stream: str, expected: object, actual: int) -> None:
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"stream {stream!r} is at version {actual}, expected {expected}; read it again and decide again"
+        )
+
+
+class AppendConditionFailed(Conflict):
+    """An event that the condition excludes is there. `position` is that of one such event, `after` the bound."""
+
+    def __init__(self, after: int, position: int) -> None:
+        self.after = after
+        self.position = position
+        super().__init__(
+            f"an event that matches the condition's query stands at position {position}, after {after}; "
+            "read again and decide again"
+        )
+
+
+class DuplicateEventId(Conflict):
+    """An event id is in the log already, with other content or without the rest of the append. `ids` names them."""
+
+    def __init__(self, ids: Iterable[UUID], reason: str) -> None:
+        self.ids = tuple(ids)
+        self.reason = reason
+        shown = ", ".join(str(id) for id in self.ids[:3]) + (", …" if len(self.ids) > 3 else "")
+        super().__init__(f"event id {shown}: {reason}; use a new id for a new event")
+
+
+# --- deciding -----------------------------------------------------------------------------------------
+
+
+class CommandRefused(SachoError):
+    """Base for the refusals of your own domain; nothing of a refused command is recorded."""
+
+
+class RetriesExhausted(SachoError):
+    """A command lost its race too often. Carries `stream` and `attempts`; nothing was recorded, try again later."""
+
+    def __init__(self, stream: str, attempts: int) -> None:
+        self.stream = stream
+        self.attempts = attempts
+        super().__init__(
+            f"a command on stream {stream!r} met a conflict {attempts} times in a row and was given up; "
+            "nothing was recorded: try again, or allow more attempts"
+        )
+
+
+# --- connecting ---------------------------------------------------------------------------------------
+
+
+class ConfigurationError(SachoError):
+    """connect() cannot give what was asked for."""
+
+
+class UnknownScheme(ConfigurationError, ValueError):
+    """No engine for this URL. `scheme` is what was given, `known` what there is."""
+
+    def __init__(self, scheme: str, known: Iterable[str]) -> None:
+        self.scheme = scheme
+        self.known = tuple(sorted(known))
+        named = f"unknown scheme {scheme!r}" if scheme else "no scheme"
+        super().__init__(f"{named} in the store's URL; known are {', '.join(f'{name}://' for name in self.known)}")
+
+
+class InvalidURL(ConfigurationError, ValueError):
+    """A URL whose scheme is known but whose rest cannot be meant. Never shows credentials."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """An engine or feature whose libraries are not installed. `extra` names what to install."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what = what
+        self.extra = extra
+        super().__init__(f"{what} needs more libraries: pip install 'sacho[{extra}]'")
+
+
+class UnsupportedOperation(ConfigurationError):
+    """The engine lacks what was asked for. Carries `capability`, `engine` and `offered`."""
+
+    def __init__(self, capability: str, engine: str, offered: Iterable[str]) -> None:
+        self.capability = capability
+        self.engine = engine
+        self.offered = tuple(sorted(offered))
+        super().__init__(f"the {engine} engine does not offer {capability!r}; it offers {', '.join(self.offered)}")
+
+
+# --- storage ------------------------------------------------------------------------------------------
+
+
+class StorageError(SachoError):
+    """The log cannot be read or written. `may_have_happened` is true if a failed append may still be recorded."""
+
+    may_have_happened = False
+
+
+class StoreClosed(StorageError):
+    """The store was used after close()."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is closed; connect again")
+
+
+class StoreForked(StorageError):
+    """The store was made in another process. Connections do not survive a fork."""
+
+    def __init__(self) -> None:
+        super().__init__("the store was opened before this process was forked; connect again in the new process")
+
+
+class StorageBusy(StorageError):
+    """Other processes held the log's write lock for too long. `seconds` is how long was waited; nothing was written."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"the log was locked by another process for {seconds:g} s; nothing was written: try again, "
+            "or allow more time with ?timeout=SECONDS in the URL"
+        )
+
+
+class StorageFull(StorageError):
+    """The disk is full; nothing was written and the log is whole."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(f"no space left for {where}; nothing was written, the log is whole: free some space, try again")
+
+
+class StorageReadOnly(StorageError):
+    """The log may be read but not written here."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(f"{where} is read-only; nothing was written: check the file's and its folder's permissions")
+
+
+class StorageFailed(StorageError):
+    """The engine failed in a way that has no name of its own; the message says what the engine said."""
+
+    def __init__(self, reason: str, *, may_have_happened: bool = False) -> None:
+        self.may_have_happened = may_have_happened
+        tail = "; the append may have happened: repeat it with the same ids to settle it" if may_have_happened else ""
+        super().__init__(f"{reason}{tail}")
+
+
+class ForeignDatabase(StorageError):
+    """The file is no database, or one that is not Sacho's. It was left as it was."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{where} {reason}; it was left as it was: name another file")
+
+
+class NewerSchema(StorageError):
+    """The log was written by a newer Sacho. Carries `found` and `known`, schema numbers."""
+
+    def __init__(self, where: str, found: int, known: int) -> None:
+        self.where = where
+        self.found = found
+        self.known = known
+        super().__init__(f"{where} has schema {found}, this Sacho knows up to {known}: upgrade sacho")
+
+
+class CorruptLog(StorageError):
+    """The log's file is damaged; restore it from a backup."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{where} is damaged ({reason}): restore it from a backup")
+
+
+def _rebuilt(cls: type[SachoError], args: tuple[object, ...], facts: dict[str, object]) -> SachoError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+def _shown(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 80 else f"{text[:76]}…{text[-1]}"
+
+
+def _place(stream: str | None, version: int | None, position: int) -> str:
+    return f"position {position}" if stream is None else f"{stream!r} version {version} (position {position})"

@@ -1,0 +1,34 @@
+"""Frozen values: what an application records, asks for and gets back. Nothing here reads, writes or waits."""
+
+from sacho.events.appending import ANY, EXISTS, NO_STREAM, Append, Appended, EventData, Expected, ExpectedVersion
+from sacho.events.declaring import Declaration, Event, declaration_of, event, type_name_of
+from sacho.events.encoded import EncodedEvent, StreamWrite, Write
+from sacho.events.naming import category_of, stream_id
+from sacho.events.querying import AppendCondition, Query, QueryItem
+from sacho.events.recorded import RawEvent, RecordedEvent
+
+__all__ = [
+    "ANY",
+    "EXISTS",
+    "NO_STREAM",
+    "Append",
+    "AppendCondition",
+    "Appended",
+    "Declaration",
+    "EncodedEvent",
+    "Event",
+    "EventData",
+    "Expected",
+    "ExpectedVersion",
+    "Query",
+    "QueryItem",
+    "RawEvent",
+    "RecordedEvent",
+    "StreamWrite",
+    "Write",
+    "category_of",
+    "declaration_of",
+    "event",
+    "stream_id",
+    "type_name_of",
+]

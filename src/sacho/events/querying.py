@@ -1,0 +1,90 @@
+"""Queries over the whole log, and the append conditions made of them (specification: dcb.events)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sacho.errors import InvalidQuery
+from sacho.events.declaring import type_name_of
+from sacho.events.naming import category_of, checked_name, checked_tag
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class QueryItem:
+    """Any of these types AND all of these tags AND any of these categories; an absent part does not constrain.
+
+    Types are names or event classes. The parts are kept sorted and without repeats, so equal items compare equal.
+    Raises InvalidName or InvalidQuery.
+    """
+
+    types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def __init__(
+        self, types: Iterable[str | type] = (), tags: Iterable[str] = (), categories: Iterable[str] = ()
+    ) -> None:
+        object.__setattr__(self, "types", _names("types", types, type_name_of))
+        object.__setattr__(self, "tags", _names("tags", tags, checked_tag))
+        object.__setattr__(self, "categories", _names("categories", categories, _checked_category))
+
+    def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
+        """Tell whether an event of this type, with these tags, in this stream is meant."""
+        return (
+            (not self.types or type in self.types)
+            and (not self.categories or (stream is not None and category_of(stream) in self.categories))
+            and (not self.tags or set(self.tags).issubset(tags))
+        )
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Query:
+    """An OR over items: `Query(QueryItem(...), QueryItem(...))`; `Query()` matches every event."""
+
+    items: tuple[QueryItem, ...] = ()
+
+    def __init__(self, *items: QueryItem) -> None:
+        for item in items:
+            if not isinstance(item, QueryItem):
+                raise InvalidQuery(f"{item!r} is no QueryItem; write Query(QueryItem(...), ...)")
+        object.__setattr__(self, "items", tuple(dict.fromkeys(items)))
+
+    def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
+        """Tell whether an event of this type, with these tags, in this stream is meant."""
+        return not self.items or any(item.matches(type, tags, stream) for item in self.items)
+
+
+class AppendCondition(msgspec.Struct, frozen=True):
+    """Fail the append if an event that matches `query` stands after position `after`.
+
+    `after` comes from `found.head` of the read that was decided on, or from `store.head()` taken before it.
+    """
+
+    query: Query
+    after: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, Query):
+            raise InvalidQuery(f"query={self.query!r} is no Query")
+        checked_position("after", self.after)
+
+
+def checked_position(name: str, value: object) -> int:
+    """Return `value` if it is a whole number from 0, else raise InvalidQuery."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidQuery(f"{name}={value!r} is not a whole number from 0")
+    return value
+
+
+def _checked_category(name: object) -> str:
+    return checked_name("category", name)
+
+
+def _names(part: str, given: object, checked: Callable[[Any], str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidQuery(f"{part}={given!r} is not a list; write {part}=[...]")
+    return tuple(sorted({checked(name) for name in given}))

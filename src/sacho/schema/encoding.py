@@ -1,0 +1,178 @@
+"""Events to stored JSON and back: one pipeline each way, in one place, above the engines.
+
+On the way in: event → JSON values → text. On the way out: text → (later: keys, upcasters) → event. A step that needs
+to stand between, such as the encryption of personal fields, has its place in `encode` and in `decoder_for`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sacho.errors import InvalidEvent, PayloadTooLarge, UndecodableEvent, UnknownEventType, UnregisteredEvent
+from sacho.events import EncodedEvent, EventData, RawEvent
+from sacho.events.declaring import Declaration, is_pydantic
+from sacho.events.naming import checked_name, checked_tag
+from sacho.schema.registry import Registry
+
+DEFAULT_MAX_EVENT_BYTES = 1024 * 1024
+
+_to_json = msgspec.json.Encoder(order="deterministic").encode
+_from_json = msgspec.json.decode
+
+Decode = Callable[[str], Any]
+
+
+class Writer(NamedTuple):
+    """How the events of one class are written: what was declared of it, and its values for JSON."""
+
+    declared: Declaration
+    values: Callable[[Any], Any] | None
+    has_tags: bool
+
+
+class Encoding:
+    """Encodes and decodes the events of one registry. Thread-safe: what it remembers is only ever added to."""
+
+    def __init__(self, registry: Registry, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+        self.registry = registry
+        self.max_event_bytes = max_event_bytes
+        self._writers: dict[type, Writer] = {}
+        self._decoders: dict[tuple[type, int], Decode] = {}
+
+    def encode(self, event: Any, new_id: Callable[[], bytes], metadata: Mapping[str, Any]) -> EncodedEvent:
+        """Return `event` (an event, RawEvent or EventData) in its stored form.
+
+        `metadata` is what the surroundings say; the envelope's goes above it. Raises UnregisteredEvent,
+        InvalidEvent, InvalidName or PayloadTooLarge.
+        """
+        id, more_tags = None, ()
+        if isinstance(event, EventData):
+            id, more_tags = event.id, event.tags
+            metadata = {**metadata, **event.metadata} if event.metadata else metadata
+            event = event.event
+        type, version, data, tags = self._encode_raw(event) if isinstance(event, RawEvent) else self._encode(event)
+        if len(data) > self.max_event_bytes:
+            raise PayloadTooLarge(type, len(data), self.max_event_bytes)
+        if more_tags:
+            tags = [*tags, *map(checked_tag, more_tags)]
+        return EncodedEvent(
+            new_id() if id is None else id.bytes,
+            type,
+            version,
+            data.decode(),
+            tuple(sorted(set(tags))) if tags else (),
+            encode_metadata(type, metadata) if metadata else None,
+            _correlation_id(type, metadata) if metadata else None,
+        )
+
+    def decode(self, type: str, schema_version: int, data: str, place: tuple[str | None, int | None, int]) -> Any:
+        """Return the event of a stored type. `place` is (stream, version, position), for the error's sake.
+
+        Raises UnknownEventType or UndecodableEvent.
+        """
+        cls = self.registry.find(type)
+        if cls is None:
+            raise UnknownEventType(type, *place)
+        decode = self._decoders.get((cls, schema_version))
+        if decode is None:
+            decode = self._decoders[cls, schema_version] = self._decoder_for(cls, schema_version, place)
+        try:
+            return decode(data)
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise UndecodableEvent(type, *place, f"does not fit {cls.__qualname__}: {error}") from error
+
+    def decoder(self, type: str, schema_version: int) -> Decode | None:
+        """Return the function that decodes this type if it was used before, else None: the fast way of `decode`."""
+        cls = self.registry.find(type)
+        return None if cls is None else self._decoders.get((cls, schema_version))
+
+    def _encode(self, event: Any) -> tuple[str, int, bytes, Iterable[str]]:
+        cls = event.__class__
+        writer = self._writers.get(cls)
+        if writer is None or self.registry.find(writer.declared.type) is not cls:
+            writer = self._writers[cls] = self._writer_for(cls)
+        declared = writer.declared
+        data = _json(declared.type, event if writer.values is None else writer.values(event))
+        return declared.type, declared.version, data, declared.tags(event) if writer.has_tags else ()
+
+    def _encode_raw(self, event: RawEvent) -> tuple[str, int, bytes, Iterable[str]]:
+        version = event.schema_version
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise InvalidEvent(event.type, f"schema version {version!r} is not a whole number from 1")
+        return checked_name("event type", event.type), version, _json(event.type, event.data), ()
+
+    def _writer_for(self, cls: type) -> Writer:
+        declared = self.registry.declaration(cls)
+        if self.registry.find(declared.type) is not cls:
+            raise UnregisteredEvent(cls)
+        return Writer(declared, _pydantic_values if is_pydantic(cls) else None, declared.has_tags)
+
+    def _decoder_for(self, cls: type, schema_version: int, place: tuple[str | None, int | None, int]) -> Decode:
+        declared = self.registry.declaration(cls)
+        if schema_version != declared.version:
+            raise UndecodableEvent(
+                declared.type,
+                *place,
+                f"was written as schema version {schema_version}, {cls.__qualname__} is version {declared.version}",
+            )
+        if is_pydantic(cls):
+            return cls.model_validate_json  # type: ignore[attr-defined,no-any-return]  # pydantic is not imported here
+        return msgspec.json.Decoder(cls).decode
+
+
+def encode_metadata(type: str, metadata: Mapping[str, Any]) -> str:
+    """Return metadata as deterministic JSON text. Raises InvalidEvent where JSON cannot carry it."""
+    if any(not isinstance(key, str) for key in metadata):
+        raise InvalidEvent(type, "a key of its metadata is not text")
+    return _json(type, dict(metadata)).decode()
+
+
+def decode_json(data: str) -> Any:
+    """Return stored JSON as plain values: dict, list, str, int, float, bool, None."""
+    return _from_json(data)
+
+
+def _json(type: str, values: Any) -> bytes:
+    """Encode, deterministic; refuse what JSON cannot carry. NaN and infinity come out as null, so null is looked into."""
+    try:
+        data = _to_json(values)
+        if b"null" in data:
+            _refuse_nan(type, msgspec.to_builtins(values, str_keys=False))
+    except InvalidEvent:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        raise InvalidEvent(type, str(error)) from error
+    return data
+
+
+def _refuse_nan(type: str, value: Any) -> None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidEvent(type, f"{value} is no JSON number")
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            _refuse_nan(type, key)
+            _refuse_nan(type, member)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for member in value:
+            _refuse_nan(type, member)
+
+
+def _pydantic_values(event: Any) -> Any:
+    return event.model_dump()
+
+
+def _correlation_id(type: str, metadata: Mapping[str, Any]) -> str | None:
+    found = metadata.get("correlation_id")
+    if found is None:
+        return None
+    if isinstance(found, UUID):
+        return str(found)
+    if not isinstance(found, str):
+        raise InvalidEvent(type, f"metadata correlation_id {found!r} is neither text nor a UUID")
+    return found

@@ -1,0 +1,179 @@
+"""Group commit: whoever finds the writer free commits at once; those who wait are committed together by one thread.
+
+An uncontended write pays no thread hop. Under contention the writes of all who wait go into one commit, each still
+accepted or refused on its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
+from sacho.events import Appended, Write
+from sacho.storage.port import Outcome
+from sacho.storage.processes import same_process
+
+MAX_WRITES_PER_COMMIT: Final = 512
+"""How many waiting writes one commit takes in at most: it bounds how long the first of them waits for the last."""
+
+Commit = Callable[[Sequence[Write]], list[Outcome]]
+
+
+class _Ticket:
+    """Writes that wait for their turn. Told by a lock, which is the cheapest thing to wait for, or by a future."""
+
+    __slots__ = ("future", "outcomes", "since", "told", "writes")
+
+    def __init__(self, writes: Sequence[Write], future: Future[list[Appended]] | None) -> None:
+        self.writes = writes
+        self.future = future
+        self.since = time.monotonic()
+        self.outcomes: list[Outcome] = []
+        self.told = threading.Lock() if future is None else None
+        if self.told is not None:
+            self.told.acquire()
+
+    def tell(self, outcomes: list[Outcome]) -> None:
+        self.outcomes = outcomes
+        if self.told is not None:
+            self.told.release()
+        elif self.future is not None:
+            _settle(self.future, outcomes[0])
+
+
+class GroupCommit:
+    """The way of all writes to one engine's `commit`, which is called by one thread at a time."""
+
+    def __init__(self, commit: Commit, name: str) -> None:
+        self._commit = commit
+        self._name = name
+        self._is_same_process = same_process()
+        self._turn = threading.Lock()
+        self._gate = threading.Lock()
+        self._waiting: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._carried: _Ticket | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._under_way: float | None = None
+
+    def write(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
+        self.check()
+        if self._waiting.empty() and self._turn.acquire(blocking=False):
+            try:
+                self.check()
+                return self._run(writes, time.monotonic())
+            finally:
+                self._turn.release()
+        ticket = _Ticket(writes, None)
+        self._enqueue(ticket)
+        assert ticket.told is not None
+        ticket.told.acquire()
+        return ticket.outcomes
+
+    def submit(self, write: Write) -> Future[list[Appended]]:
+        """Hand the write to the committing thread; never blocks."""
+        future: Future[list[Appended]] = Future()
+        self._enqueue(_Ticket((write,), future))
+        return future
+
+    def oldest_seconds(self) -> float:
+        """Return for how long the oldest write that is not done has waited; 0 if there is none."""
+        since = self._under_way
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the one that opened the engine."""
+        return not self._is_same_process()
+
+    def check(self) -> None:
+        """Raise StoreClosed or StoreForked where writes are no longer possible."""
+        if self.is_foreign:
+            raise StoreForked
+        if self._closed:
+            raise StoreClosed
+
+    def close(self) -> None:
+        """Commit what waits, then refuse everything."""
+        if self.is_foreign:
+            return
+        with self._gate:
+            self._closed = True
+            self._waiting.put(None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        with self._turn:
+            pass
+
+    def _enqueue(self, ticket: _Ticket) -> None:
+        with self._gate:
+            self.check()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name=f"sacho-{self._name}-commit", daemon=True)
+                self._thread.start()
+            self._waiting.put(ticket)
+
+    def _serve(self) -> None:
+        while (first := self._carried or self._waiting.get()) is not None:
+            with self._turn:
+                tickets = self._take(first)
+                outcomes = self._outcomes([write for ticket in tickets for write in ticket.writes], first.since)
+            self._tell(tickets, outcomes)
+
+    def _take(self, first: _Ticket) -> list[_Ticket]:
+        """Return `first` and those behind it, as far as one commit has room; carry over the one that does not fit."""
+        tickets, self._carried = [first], None
+        room = MAX_WRITES_PER_COMMIT - len(first.writes)
+        with suppress(Empty):
+            while room > 0:
+                ticket = self._waiting.get_nowait()
+                if ticket is None:
+                    self._waiting.put(None)
+                    break
+                if len(ticket.writes) > room:
+                    self._carried = ticket
+                    break
+                tickets.append(ticket)
+                room -= len(ticket.writes)
+        return tickets
+
+    def _outcomes(self, writes: Sequence[Write], since: float) -> list[Outcome]:
+        try:
+            return self._run(writes, since)
+        except SachoError as error:
+            return [error] * len(writes)
+        except BaseException as error:
+            failure = StorageFailed(f"{type(error).__name__}: {error}", may_have_happened=True)
+            failure.__cause__ = error
+            return [failure] * len(writes)
+
+    def _run(self, writes: Sequence[Write], since: float) -> list[Outcome]:
+        self._under_way = since
+        try:
+            return self._commit(writes)
+        finally:
+            self._under_way = None
+
+    @staticmethod
+    def _tell(tickets: Sequence[_Ticket], outcomes: list[Outcome]) -> None:
+        start = 0
+        for ticket in tickets:
+            end = start + len(ticket.writes)
+            ticket.tell(outcomes[start:end])
+            start = end
+
+
+def _settle(future: Future[list[Appended]], outcome: Outcome) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, SachoError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,180 @@
+"""The storage port: what every engine promises. The conformance suite (`sacho.testing.conformance`) is its proof.
+
+The promises in short: an append is atomic and durable when it returns; expected versions and conditions hold under
+any concurrency; appends are idempotent by event id, strictly and for ever; no reader of the whole log ever skips an
+event; reads stream in bounded memory, by an index; nothing is ever updated or deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol, TypeAlias
+from uuid import UUID
+
+from sacho.errors import SachoError
+from sacho.events import Appended, EncodedEvent, Query, Write
+from sacho.storage.statistics import CommitObserver, StorageStatistics
+
+Row: TypeAlias = tuple[int, str | None, int | None, str, int, str, bytes, str | None, str | None, int]
+"""A stored event: position, stream, version, type, schema version, data (JSON), id (16 bytes), tags (a JSON list or
+None), metadata (a JSON object or None), recorded at (microseconds since 1970 UTC)."""
+
+CHUNK_ROWS = 2_000
+"""How many rows one page of a read has at most."""
+CHUNK_BYTES = 4 * 1024 * 1024
+"""At how many bytes of JSON a page ends early, so that large events do not fill the memory."""
+
+CAPABILITIES = {
+    "atomic-streams": "one append over several streams is all or nothing",
+    "conditions": "append conditions by query (dynamic consistency boundaries)",
+    "cross-process": "several processes may use one log at once",
+    "durable": "an acknowledged append survives the end of the process and a power cut",
+    "one-order": "all events of the log stand in one order of positions",
+    "unique-ids": "event ids are unique for ever, not only within a window",
+}
+"""What an application may require by name: `connect(url, require={"conditions"})`."""
+
+
+class LogIdentity(NamedTuple):
+    """Which log this is, and which life of it: restoring a backup begins a new epoch. Checkpoints belong to both."""
+
+    id: UUID
+    epoch: int
+
+
+class StreamInfo(NamedTuple):
+    """One stream of the log: its version, the position and time of its last event."""
+
+    stream: str
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class CategoryInfo(NamedTuple):
+    """One category of the log: the position and time of its last event."""
+
+    category: str
+    position: int
+    recorded_at: datetime
+
+
+class Snapshot(NamedTuple):
+    """A folded state, kept beside the log; it may be dropped at any time, and nothing is lost with it."""
+
+    stream: str
+    version: int
+    fingerprint: str
+    state: bytes
+
+
+class ImportedEvent(NamedTuple):
+    """An event on the import path: it keeps its place. `position` above all that the log holds, ascending."""
+
+    position: int
+    stream: str | None
+    version: int | None
+    event: EncodedEvent
+    recorded_at: int
+
+
+Outcome: TypeAlias = list[Appended] | SachoError
+"""What became of one Write: an Appended for each of its parts, or the error that refused it."""
+
+
+class Storage(Protocol):
+    """An engine. All methods are thread-safe and blocking, but for `submit`; all raise StorageError where the log fails.
+
+    After `close()` every method raises StoreClosed; in a forked child StoreForked.
+    """
+
+    name: str
+    """The engine's name for messages, such as `sqlite`."""
+    capabilities: frozenset[str]
+    """Which of CAPABILITIES it offers."""
+
+    @property
+    def identity(self) -> LogIdentity:
+        """The log's id and epoch."""
+
+    def write(self, write: Write) -> list[Appended]:
+        """Append atomically; return an Appended for each part, in order, once all is durable.
+
+        First by ids: if all of them are in the log with the same stream, type, data and tags, the first result is
+        returned, whatever is expected. Then the condition, then the parts in order, each against its expected version.
+        Raises WrongExpectedVersion, AppendConditionFailed, DuplicateEventId; nothing is written then.
+        """
+
+    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Append each on its own, in this order, in as few commits as the engine can; return what became of each."""
+
+    def submit(self, write: Write) -> Future[list[Appended]]:
+        """Like `write`, without waiting: the future has the result or the error. Cancelling it undoes nothing."""
+
+    def head(self) -> int:
+        """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""
+
+    def read(
+        self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int
+    ) -> Iterator[list[Row]]:
+        """Yield pages of the events of one stream with after < version <= to and position <= head, in order of version."""
+
+    def read_all(
+        self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool
+    ) -> Iterator[list[Row]]:
+        """Yield pages of the events that match, with after < position <= to, in order of position."""
+
+    def correlated(self, correlation_id: str, *, after: int, to: int) -> Iterator[list[Row]]:
+        """Yield pages of the events of one correlation id, with after < position <= to, in order of position."""
+
+    def find(self, ids: Sequence[bytes]) -> list[Row]:
+        """Return the events of these ids that are there, in order of position."""
+
+    def streams(self, *, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+        """Yield pages of the streams whose id is above `after`, in order of id (by code point)."""
+
+    def categories(self) -> list[CategoryInfo]:
+        """Return the categories of the log in order of name."""
+
+    def position_at(self, recorded_at: int) -> int:
+        """Return the last position recorded at or before a time (microseconds since 1970 UTC), 0 if there is none."""
+
+    def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Have `callback(head)` called soon after the head rises, by any process; return what ends it.
+
+        The callback comes from any thread, must not block, and may come late or for several appends at once, but comes.
+        """
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of the stream's earlier one."""
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        """Return the stream's snapshot, or None."""
+
+    def delete_snapshots(self, stream: str | None = None) -> None:
+        """Drop the snapshot of a stream, or all of them."""
+
+    def import_events(self, events: Iterable[ImportedEvent]) -> int:
+        """Write events that keep ids, versions, positions and times (copy, restore); return how many.
+
+        For operators: raises InvalidAppend for positions or versions that do not follow on what is there.
+        """
+
+    def begin_epoch(self) -> LogIdentity:
+        """Begin a new epoch, after a restore; return the new identity."""
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Have every commit reported, for metrics."""
+
+    def statistics(self) -> StorageStatistics:
+        """Return counts since the start, sizes in bytes, and the age of the oldest append in flight."""
+
+    def close(self) -> None:
+        """End what is under way, then release all. Closing twice is fine."""
+
+
+def moment(microseconds: int) -> datetime:
+    """Return a stored time as a datetime in UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

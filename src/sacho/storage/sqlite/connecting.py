@@ -1,0 +1,149 @@
+"""Connections to the file: opened one way, pooled for readers, with SQLite's failures turned into typed errors.
+
+The file is only ever opened through SQLite: opening and closing it beside SQLite would drop the process's locks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import random
+from typing import Final
+
+from sacho.errors import (
+    ConfigurationError,
+    CorruptLog,
+    ForeignDatabase,
+    StorageBusy,
+    StorageError,
+    StorageFailed,
+    StorageFull,
+    StorageReadOnly,
+    StoreClosed,
+    StoreForked,
+)
+from sacho.storage.processes import same_process
+
+MINIMUM_SQLITE: Final = (3, 35, 0)
+DEFAULT_TIMEOUT: Final = 30.0
+READER_CACHE_KIB: Final = 4_096
+WRITER_CACHE_KIB: Final = 32_768
+WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def open_connection(path: Path, *, timeout: float, cache_kib: int) -> sqlite3.Connection:
+    """Open the file, in autocommit mode, durable to the disk at each commit. Raises StorageError."""
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; Sacho needs 3.35 or newer")
+    with translated(path):
+        connection = sqlite3.connect(
+            path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib:d}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES:d}")
+    return connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into the typed error that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def translate(error: sqlite3.Error, path: Path) -> StorageError:
+    """Return the typed error for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    where = str(path)
+    match code & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return StorageFull(where)
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return StorageReadOnly(where)
+        case sqlite3.SQLITE_NOTADB:
+            return ForeignDatabase(where, "is not a SQLite database")
+        case sqlite3.SQLITE_CORRUPT:
+            return CorruptLog(where, str(error))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StorageBusy(DEFAULT_TIMEOUT)
+        case sqlite3.SQLITE_CANTOPEN:
+            return StorageFailed(f"{where} cannot be opened: does its folder exist, and may it be written to?")
+        case sqlite3.SQLITE_IOERR:
+            return StorageFailed(f"{where}: {error} (code {code})", may_have_happened=_is_unsynced(code))
+        case _:
+            return StorageFailed(f"{where}: {error}")
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another connection held a lock, so that trying again may help."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY
+
+
+def when_free(connection: sqlite3.Connection, statement: str, timeout: float, path: Path) -> None:
+    """Execute a statement that needs a lock, trying for up to `timeout` seconds in short, uneven steps.
+
+    SQLite's own waiting sleeps up to 100 ms at a time, which starves writers of a rush. Raises StorageBusy.
+    """
+    started = time.monotonic()
+    pause = 0.0002
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise translate(error, path) from error
+            if time.monotonic() - started > timeout:
+                raise StorageBusy(timeout) from error
+        time.sleep(pause * (0.5 + random()))
+        pause = min(pause * 1.5, 0.005)
+
+
+class ReaderPool:
+    """Connections for reading. One is borrowed for one statement or page at a time, so none holds a snapshot open."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._is_same_process = same_process()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @contextmanager
+    def borrow(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection. Raises StoreClosed, StoreForked, or the typed error for what SQLite raises."""
+        if not self._is_same_process():
+            raise StoreForked
+        if self._closed:
+            raise StoreClosed
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = open_connection(self._path, timeout=self._timeout, cache_kib=READER_CACHE_KIB)
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+        finally:
+            if self._closed:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the idle connections; those that are lent out are closed when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _is_unsynced(code: int) -> bool:
+    return code in {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}

@@ -1,0 +1,264 @@
+"""SqliteStorage: the port over one file. Writing, reading, watching and the schema each have a module of their own."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import islice
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from sacho.errors import DuplicateEventId, InvalidAppend, SachoError
+from sacho.events import Appended, Query, Write
+from sacho.storage.group_commit import GroupCommit
+from sacho.storage.port import (
+    CAPABILITIES,
+    CategoryInfo,
+    ImportedEvent,
+    LogIdentity,
+    Outcome,
+    Row,
+    Snapshot,
+    StreamInfo,
+)
+from sacho.storage.sqlite import reading
+from sacho.storage.sqlite.connecting import (
+    DEFAULT_TIMEOUT,
+    WRITER_CACHE_KIB,
+    ReaderPool,
+    open_connection,
+    translate,
+    when_free,
+)
+from sacho.storage.sqlite.schema import identity_of, prepare
+from sacho.storage.sqlite.watching import Watcher
+from sacho.storage.sqlite.writing import INSERT_EVENT, INSERT_TAG, STREAM_VERSION, Writer
+from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
+from sacho.storage.wakeups import Wakeups
+
+IMPORT_ROWS = 1_000
+
+SAVE_SNAPSHOT = "INSERT OR REPLACE INTO snapshots (stream, version, fingerprint, state) VALUES (?, ?, ?, ?)"
+LOAD_SNAPSHOT = "SELECT stream, version, fingerprint, state FROM snapshots WHERE stream = ?"
+DELETE_SNAPSHOT = "DELETE FROM snapshots WHERE stream = ?"
+DELETE_SNAPSHOTS = "DELETE FROM snapshots"
+NEXT_EPOCH = "UPDATE log SET epoch = epoch + 1"
+
+
+def now_in_microseconds() -> int:
+    """Return the wall clock, microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
+
+
+class SqliteStorage:
+    """The log in a SQLite file. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
+
+    name = "sqlite"
+    capabilities = frozenset(CAPABILITIES)
+
+    def __init__(
+        self, path: Path, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = now_in_microseconds
+    ) -> None:
+        """Open or make the file. `timeout` is how many seconds a write waits for other processes."""
+        self.path = path
+        self._timeout = timeout
+        connection = open_connection(path, timeout=timeout, cache_kib=WRITER_CACHE_KIB)
+        try:
+            self._identity = prepare(connection, path, timeout)
+        except BaseException:
+            connection.close()
+            raise
+        self._counting = Counting()
+        self._writer = Writer(connection, path, timeout, clock, self._counting)
+        self._readers = ReaderPool(path, timeout)
+        self._wakeups = Wakeups()
+        self._watcher = Watcher(path, self._wakeups)
+        self._commits = GroupCommit(self._commit, self.name)
+
+    @property
+    def identity(self) -> LogIdentity:
+        """The log's id and epoch."""
+        return self._identity
+
+    def write(self, write: Write) -> list[Appended]:
+        """Append atomically and durably."""
+        (outcome,) = self._commits.write((write,))
+        if isinstance(outcome, SachoError):
+            raise outcome
+        return outcome
+
+    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Append each on its own, in this order, in one commit where they fit."""
+        return self._commits.write(writes)
+
+    def submit(self, write: Write) -> Future[list[Appended]]:
+        """Append without waiting."""
+        return self._commits.submit(write)
+
+    def head(self) -> int:
+        """Return the highest position."""
+        with self._readers.borrow() as connection:
+            return reading.head(connection)
+
+    def read(
+        self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int
+    ) -> Iterator[list[Row]]:
+        """Yield pages of one stream."""
+        last = head if to is None else min(to, head)
+        return reading.read_stream(self._readers.borrow, stream, after, last, limit, backwards, head)
+
+    def read_all(
+        self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool
+    ) -> Iterator[list[Row]]:
+        """Yield pages of the events that match."""
+        return reading.read_query(self._readers.borrow, query, after, to, limit, backwards)
+
+    def correlated(self, correlation_id: str, *, after: int, to: int) -> Iterator[list[Row]]:
+        """Yield pages of the events of one correlation id."""
+        return reading.read_correlated(self._readers.borrow, correlation_id, after, to)
+
+    def find(self, ids: Sequence[bytes]) -> list[Row]:
+        """Return the events of these ids."""
+        with self._readers.borrow() as connection:
+            return reading.find(connection, ids)
+
+    def streams(self, *, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+        """Yield pages of streams."""
+        return reading.streams(self._readers.borrow, category, after, limit)
+
+    def categories(self) -> list[CategoryInfo]:
+        """Return the categories."""
+        with self._readers.borrow() as connection:
+            return reading.categories(connection)
+
+    def position_at(self, recorded_at: int) -> int:
+        """Return the last position recorded at or before a time."""
+        with self._readers.borrow() as connection:
+            return reading.position_at(connection, recorded_at)
+
+    def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Have `callback(head)` called when the head rises."""
+        self._commits.check()
+        return self._watcher.listen(callback)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of the earlier one."""
+        self._execute(SAVE_SNAPSHOT, snapshot)
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        """Return the stream's snapshot, or None."""
+        with self._readers.borrow() as connection:
+            row = connection.execute(LOAD_SNAPSHOT, (stream,)).fetchone()
+        return Snapshot(*row) if row else None
+
+    def delete_snapshots(self, stream: str | None = None) -> None:
+        """Drop the snapshot of a stream, or all."""
+        if stream is None:
+            self._execute(DELETE_SNAPSHOTS, ())
+        else:
+            self._execute(DELETE_SNAPSHOT, (stream,))
+
+    def import_events(self, events: Iterable[ImportedEvent]) -> int:
+        """Write events that keep their place, a thousand to a transaction."""
+        self._commits.check()
+        source, count = iter(events), 0
+        while some := list(islice(source, IMPORT_ROWS)):
+            self._in_transaction(lambda connection, some=some: _import(connection, some))  # type: ignore[misc]  # bound
+            count += len(some)
+        self._wakeups.rise(self.head())
+        return count
+
+    def begin_epoch(self) -> LogIdentity:
+        """Begin a new epoch."""
+        self._execute(NEXT_EPOCH, ())
+        with self._readers.borrow() as connection:
+            self._identity = identity_of(connection, self.path)
+        return self._identity
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Have every commit reported."""
+        self._counting.observers.append(observer)
+
+    def statistics(self) -> StorageStatistics:
+        """Return counts, sizes and the age of the oldest append in flight."""
+        with self._readers.borrow() as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        wal = self.path.with_name(self.path.name + "-wal")
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
+        return self._counting.statistics(pages * size, wal_bytes, self._commits.oldest_seconds())
+
+    def close(self) -> None:
+        """Commit what waits, end the threads, close the connections."""
+        if self._commits.is_foreign:
+            return
+        self._commits.close()
+        self._watcher.close()
+        self._writer.close()
+        self._readers.close()
+
+    def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        outcomes = self._writer.commit(writes)
+        if self._wakeups:
+            self._wakeups.rise(self._writer.head)
+        return outcomes
+
+    def _execute(self, statement: str, values: Sequence[object]) -> None:
+        self._commits.check()
+        self._in_transaction(lambda connection: connection.execute(statement, values))
+
+    def _in_transaction(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run `work` in a write transaction beside the writer's connection."""
+        with self._readers.borrow() as connection:
+            when_free(connection, "BEGIN IMMEDIATE", self._timeout, self.path)
+            try:
+                work(connection)
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+
+def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> None:
+    position = reading.head(connection)
+    versions: dict[str, int] = {}
+    for imported in events:
+        if imported.position <= position:
+            raise InvalidAppend(f"position {imported.position} does not lie above {position}, the log's last")
+        position = imported.position
+        if imported.stream is not None:
+            version = versions.get(imported.stream)
+            if version is None:
+                (version,) = connection.execute(STREAM_VERSION, (imported.stream,)).fetchone()
+            if imported.version != version + 1:
+                raise InvalidAppend(f"version {imported.version} of {imported.stream!r} does not follow on {version}")
+            versions[imported.stream] = imported.version
+    rows = [_row(imported) for imported in events]
+    if found := reading.find(connection, [imported.event.id for imported in events]):
+        raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
+    connection.executemany(INSERT_EVENT, rows)
+    connection.executemany(INSERT_TAG, [(tag, one.position) for one in events for tag in one.event.tags])
+
+
+def _row(imported: ImportedEvent) -> tuple[object, ...]:
+    event = imported.event
+    tags = msgspec.json.encode(event.tags).decode() if event.tags else None
+    return (
+        imported.position,
+        imported.stream,
+        imported.version,
+        event.type,
+        event.schema_version,
+        event.data,
+        event.id,
+        tags,
+        event.metadata,
+        event.correlation_id,
+        imported.recorded_at,
+    )

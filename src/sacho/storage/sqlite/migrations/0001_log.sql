@@ -1,0 +1,62 @@
+-- The log: its identity, the events, their tags, and disposable snapshots.
+
+-- Which log this is and which life of it. One row.
+CREATE TABLE log (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL,
+    epoch INTEGER NOT NULL
+);
+
+-- Every event that ever happened, in order of position. `recorded_at` is in microseconds since 1970 UTC.
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    stream TEXT,
+    version INTEGER,
+    type TEXT NOT NULL,
+    schema_version INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    id BLOB NOT NULL,
+    tags TEXT,
+    metadata TEXT,
+    correlation_id TEXT,
+    recorded_at INTEGER NOT NULL,
+    category TEXT GENERATED ALWAYS AS (substr(stream, 1, instr(stream || '-', '-') - 1)) VIRTUAL
+);
+
+CREATE UNIQUE INDEX events_by_id ON events (id);
+CREATE UNIQUE INDEX events_by_stream ON events (stream, version) WHERE stream IS NOT NULL;
+CREATE INDEX events_by_type ON events (type);
+CREATE INDEX events_by_category ON events (category) WHERE stream IS NOT NULL;
+CREATE INDEX events_by_correlation ON events (correlation_id) WHERE correlation_id IS NOT NULL;
+
+-- Which events carry a tag, in order of position.
+CREATE TABLE tags (
+    tag TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (tag, position)
+) WITHOUT ROWID;
+
+-- Folded states, one for each stream at most. They may be dropped at any time.
+CREATE TABLE snapshots (
+    stream TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    state BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- The log is append-only, whoever writes to the file. The last trigger also stops INSERT OR REPLACE of old positions.
+CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
+
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
+
+CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
+WHEN NEW.position <= (SELECT max(position) FROM events)
+BEGIN SELECT RAISE(ABORT, 'events are only ever appended, at a position above all others'); END;
+
+CREATE TRIGGER tags_are_never_updated BEFORE UPDATE ON tags
+BEGIN SELECT RAISE(ABORT, 'the tags of an event are immutable'); END;
+
+CREATE TRIGGER tags_are_never_deleted BEFORE DELETE ON tags
+BEGIN SELECT RAISE(ABORT, 'the tags of an event are immutable'); END;

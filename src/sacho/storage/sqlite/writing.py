@@ -1,0 +1,231 @@
+"""Writing: one transaction for all writes that wait, each accepted or refused on its own.
+
+The common way looks nothing up that is not needed: versions and head are remembered for as long as no other connection
+has written (`PRAGMA data_version`), and ids are left to the unique index. Only where that index objects, or a write is
+refused, are ids looked for; then the batch, if need be, is gone through again with care.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sacho.errors import (
+    AppendConditionFailed,
+    CorruptLog,
+    DuplicateEventId,
+    SachoError,
+    WrongExpectedVersion,
+)
+from sacho.events import Appended, EncodedEvent, Expected, ExpectedVersion, StreamWrite, Write
+from sacho.events.appending import ANY
+from sacho.storage.idempotency import first_result
+from sacho.storage.pending import Pending
+from sacho.storage.port import Outcome
+from sacho.storage.sqlite import reading
+from sacho.storage.sqlite.connecting import translate, when_free
+from sacho.storage.statistics import Counting
+
+REMEMBERED_STREAMS: Final = 20_000
+
+INSERT_EVENT: Final = """
+INSERT INTO events
+    (position, stream, version, type, schema_version, data, id, tags, metadata, correlation_id, recorded_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+INSERT_TAG: Final = "INSERT INTO tags (tag, position) VALUES (?, ?)"
+
+STREAM_VERSION: Final = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
+
+_encode_tags = msgspec.json.Encoder().encode
+
+
+class Writer:
+    """The one connection that writes. Its methods are called by one thread at a time, in the turn of the group commit."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, timeout: float, clock: Callable[[], int], counting: Counting
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._timeout = timeout
+        self._clock = clock
+        self._counting = counting
+        self._forget()
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Write all that can be in one transaction; return what became of each. Raises StorageError if nothing could."""
+        started = time.perf_counter()
+        try:
+            outcomes = self._transaction(writes, careful=False)
+        except sqlite3.IntegrityError:
+            outcomes = self._transaction(writes, careful=True)
+        refused = sum(1 for outcome in outcomes if isinstance(outcome, SachoError))
+        self._counting.commit(len(writes) - refused, refused, self._written, started)
+        return outcomes
+
+    @property
+    def head(self) -> int:
+        """The head after the last commit of this writer."""
+        return self._head
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _transaction(self, writes: Sequence[Write], *, careful: bool) -> list[Outcome]:
+        when_free(self._connection, "BEGIN IMMEDIATE", self._timeout, self._path)
+        try:
+            self._refresh()
+            outcomes = [self._outcome(write, careful) for write in writes]
+            self._flush()
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, sqlite3.IntegrityError) and not careful:
+                raise
+            if isinstance(error, sqlite3.IntegrityError):
+                raise CorruptLog(str(self._path), str(error)) from error
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self._path) from error
+            raise
+        self._head = self._pending.head
+        return outcomes
+
+    def _refresh(self) -> None:
+        """Forget what is remembered if another connection has written since."""
+        (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if seen != self._seen:
+            self._forget()
+            self._seen = seen
+            self._head = reading.head(self._connection)
+        elif len(self._versions) > REMEMBERED_STREAMS:
+            self._versions.clear()
+        self._pending = Pending(self._head)
+        self._flushed = self._written = 0
+        self._now = self._clock()
+
+    def _forget(self) -> None:
+        self._seen: int | None = None
+        self._versions: dict[str, int] = {}
+        self._head = 0
+        self._pending = Pending(0)
+        self._flushed = self._written = 0
+        self._now = 0
+
+    def _undo(self) -> None:
+        self._forget()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _outcome(self, write: Write, careful: bool) -> Outcome:
+        try:
+            if careful and (result := self._repeated(write)) is not None:
+                return result
+            return self._place(write)
+        except (WrongExpectedVersion, AppendConditionFailed) as refusal:
+            return self._result_or(write, refusal)
+        except DuplicateEventId as refusal:
+            return refusal
+
+    def _result_or(self, write: Write, refusal: SachoError) -> Outcome:
+        """Return the first result of a write that is repeated, else the refusal."""
+        try:
+            return self._repeated(write) or refusal
+        except DuplicateEventId as duplicate:
+            return duplicate
+
+    def _repeated(self, write: Write) -> list[Appended] | None:
+        self._flush()
+        ids = [event.id for part in write.parts for event in part.events]
+        return first_result(write, reading.find(self._connection, ids))
+
+    def _place(self, write: Write) -> list[Appended]:
+        """Check a write against the log and what is pending, then let it join. Raises before anything is changed."""
+        if write.condition is not None:
+            self._check_condition(write)
+        if len(write.parts) == 1:
+            part = write.parts[0]
+            return [self._join(part, self._checked(part.stream, part.expected, None))]
+        versions: dict[str, int] = {}
+        starts: list[int | None] = []
+        for part in write.parts:
+            start = self._checked(part.stream, part.expected, versions)
+            if part.stream is not None and start is not None:
+                versions[part.stream] = start + len(part.events)
+            starts.append(start)
+        return [self._join(part, start) for part, start in zip(write.parts, starts, strict=True)]
+
+    def _checked(self, stream: str | None, expected: ExpectedVersion, ahead: dict[str, int] | None) -> int | None:
+        """Return the stream's version if it is what is expected, else raise WrongExpectedVersion."""
+        if stream is None:
+            return None
+        actual = ahead.get(stream) if ahead else None
+        if actual is None:
+            actual = self._version(stream)
+        if expected is ANY or expected == actual or (expected is Expected.EXISTS and actual > 0):
+            return actual
+        raise WrongExpectedVersion(stream, expected, actual)
+
+    def _version(self, stream: str) -> int:
+        version = self._versions.get(stream)
+        if version is None:
+            (version,) = self._connection.execute(STREAM_VERSION, (stream,)).fetchone()
+            self._versions[stream] = version
+        return version
+
+    def _check_condition(self, write: Write) -> None:
+        condition = write.condition
+        assert condition is not None
+        found = self._pending.first_match(condition.query, condition.after)
+        if found is None and condition.after < self._head:
+            found = reading.first_match(self._connection, condition.query, condition.after, self._head)
+        if found is not None:
+            raise AppendConditionFailed(condition.after, found)
+
+    def _join(self, part: StreamWrite, start: int | None) -> Appended:
+        pending, version = self._pending, start
+        for event in part.events:
+            version = None if version is None else version + 1
+            pending.add(part.stream, version, event)
+        if part.stream is not None and version is not None:
+            self._versions[part.stream] = version
+        return Appended(version, pending.head)
+
+    def _flush(self) -> None:
+        """Hand the pending events that are not yet there to SQLite."""
+        entries = self._pending.entries[self._flushed :]
+        if not entries:
+            return
+        self._flushed += len(entries)
+        self._written += len(entries)
+        rows = [self._row(*entry) for entry in entries]
+        if len(rows) == 1:
+            self._connection.execute(INSERT_EVENT, rows[0])
+        else:
+            self._connection.executemany(INSERT_EVENT, rows)
+        tags = [(tag, entry[0]) for entry in entries for tag in entry[3].tags]
+        if tags:
+            self._connection.executemany(INSERT_TAG, tags)
+
+    def _row(self, position: int, stream: str | None, version: int | None, event: EncodedEvent) -> tuple[object, ...]:
+        return (
+            position,
+            stream,
+            version,
+            event.type,
+            event.schema_version,
+            event.data,
+            event.id,
+            _encode_tags(event.tags).decode() if event.tags else None,
+            event.metadata,
+            event.correlation_id,
+            self._now,
+        )
+
+

@@ -1,0 +1,56 @@
+"""What can be watched of an engine: counts, latencies, sizes. Telemetry and tests read it; nothing decides by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+
+class CommitReport(NamedTuple):
+    """One commit: how many appends it took in, how many it refused, how many events it wrote, how long it took."""
+
+    appends: int
+    conflicts: int
+    events: int
+    seconds: float
+
+
+CommitObserver: TypeAlias = Callable[[CommitReport], None]
+
+
+class StorageStatistics(NamedTuple):
+    """Counts since the engine was opened in this process; sizes and age as of now."""
+
+    appends: int
+    conflicts: int
+    events: int
+    commits: int
+    log_bytes: int
+    wal_bytes: int
+    oldest_in_flight_seconds: float
+
+
+class Counting:
+    """Adds up commits. Its one writer at a time is whoever holds the engine's write lock."""
+
+    def __init__(self) -> None:
+        self.appends = self.conflicts = self.events = self.commits = 0
+        self.observers: list[CommitObserver] = []
+
+    def commit(self, appends: int, conflicts: int, events: int, started: float) -> None:
+        """Take in one commit that began at `started` (time.perf_counter)."""
+        self.appends += appends
+        self.conflicts += conflicts
+        self.events += events
+        self.commits += 1
+        if self.observers:
+            report = CommitReport(appends, conflicts, events, time.perf_counter() - started)
+            for observer in self.observers:
+                observer(report)
+
+    def statistics(self, log_bytes: int, wal_bytes: int, oldest: float) -> StorageStatistics:
+        """Return the counts with the sizes and age given."""
+        return StorageStatistics(
+            self.appends, self.conflicts, self.events, self.commits, log_bytes, wal_bytes, oldest
+        )

@@ -1,0 +1,59 @@
+"""Metadata that flows by itself: correlation, causation, actor and more, set for a block of code.
+
+It follows threads' and tasks' own context (contextvars), so nothing has to be handed through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from sacho.errors import InvalidAppend
+from sacho.events import RecordedEvent
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_current: ContextVar[Mapping[str, Any]] = ContextVar("sacho_metadata", default=_NOTHING)
+
+
+@contextmanager
+def metadata(
+    *,
+    actor: str | None = None,
+    correlation_id: UUID | str | None = None,
+    causation_id: UUID | str | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """Put this metadata on every event that is recorded within the block; what is left out stays as it was.
+
+    `more` takes any further keys with JSON values. Blocks nest, the inner one wins.
+    """
+    if more is not None and not isinstance(more, Mapping):
+        raise InvalidAppend(f"more={more!r} is no mapping")
+    named = {"actor": actor, "correlation_id": _text(correlation_id), "causation_id": _text(causation_id)}
+    given = {key: value for key, value in named.items() if value is not None}
+    token = _current.set({**_current.get(), **(more or {}), **given})
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def caused_by(recorded: RecordedEvent) -> Iterator[None]:
+    """Let what is recorded within the block say that `recorded` caused it, and share its correlation id."""
+    correlation_id = recorded.metadata.get("correlation_id") or str(recorded.id)
+    with metadata(correlation_id=correlation_id, causation_id=recorded.id):
+        yield
+
+
+def current_metadata() -> Mapping[str, Any]:
+    """Return the metadata that an event recorded here and now would carry."""
+    return _current.get()
+
+
+def _text(id: UUID | str | None) -> str | None:
+    return str(id) if isinstance(id, UUID) else id

@@ -1,0 +1,320 @@
+"""EventStore, blocking and thread-safe. `sacho.aio` has the same for asyncio."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from sacho.errors import InvalidAppend, InvalidQuery, UnsupportedOperation
+from sacho.events import (
+    ANY,
+    NO_STREAM,
+    Append,
+    AppendCondition,
+    Appended,
+    EncodedEvent,
+    EventData,
+    ExpectedVersion,
+    Query,
+    RecordedEvent,
+    StreamWrite,
+    Write,
+)
+from sacho.events.appending import checked_expected
+from sacho.events.naming import checked_name
+from sacho.events.querying import checked_position
+from sacho.schema import Encoding
+from sacho.store.context import current_metadata
+from sacho.store.ids import new_id
+from sacho.store.reading import Decoding, Reading
+from sacho.store.subscription import Feed, Subscription
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from sacho.storage.port import CategoryInfo, LogIdentity, Storage, StreamInfo
+
+EVERYTHING: Final = Query()
+BACKGROUND_THREADS: Final = 4
+
+
+class EventStore:
+    """The log of events, through one engine, with the event classes of one registry.
+
+    Made by `sacho.connect(url)`; use it as a context manager or call `close()`. All methods may be called from any
+    thread. A store does not survive a fork: in the child it raises StoreForked.
+    """
+
+    def __init__(self, storage: Storage, encoding: Encoding, url: str) -> None:
+        self.storage = storage
+        self.encoding = encoding
+        self.url = url
+        self.feed = Feed(storage)
+        self._typed = Decoding(encoding, raw=False)
+        self._raw = Decoding(encoding, raw=True)
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._background: ThreadPoolExecutor | None = None
+
+    # --- appending ------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        stream: str | None,
+        events: Iterable[Any],
+        *,
+        expected: ExpectedVersion = ANY,
+        condition: AppendCondition | None = None,
+    ) -> Appended:
+        """Append events to a stream (None: to no stream, only to their tags), all or none; durable when it returns.
+
+        `events` are events, or EventData to set ids, tags or metadata. `expected` is ANY, NO_STREAM, EXISTS or the
+        exact version the stream must be at; `condition` fails the append if events that it excludes are there. The same
+        ids with the same content return the first result. Returns the stream's version and the last event's position.
+
+        Raises WrongExpectedVersion, AppendConditionFailed, DuplicateEventId (all are Conflicts); InvalidAppend,
+        InvalidName, InvalidEvent, PayloadTooLarge, UnregisteredEvent; StorageError. Nothing was written then, unless a
+        StorageError says that it `may_have_happened`.
+        """
+        return self.storage.write(self.encode(stream, events, expected, condition))[0]
+
+    def append_many(self, appends: Iterable[Append], *, condition: AppendCondition | None = None) -> list[Appended]:
+        """Append to several streams in one atomic write; return what was made of each, in order. Raises as `append`."""
+        return self.storage.write(self.encode_many(appends, condition))
+
+    def submit(
+        self,
+        stream: str | None,
+        events: Iterable[Any],
+        *,
+        expected: ExpectedVersion = ANY,
+        condition: AppendCondition | None = None,
+    ) -> Future[list[Appended]]:
+        """Begin an append and return its future, with one Appended in a list. Bad input is raised at once."""
+        return self.storage.submit(self.encode(stream, events, expected, condition))
+
+    def encode(
+        self,
+        stream: str | None,
+        events: Iterable[Any],
+        expected: ExpectedVersion = ANY,
+        condition: AppendCondition | None = None,
+    ) -> Write:
+        """Return an append in the form that engines take, checked."""
+        return Write((self._part(stream, events, expected),), _checked_condition(condition))
+
+    def encode_many(self, appends: Iterable[Append], condition: AppendCondition | None = None) -> Write:
+        """Return an append over several streams in the form that engines take, checked."""
+        parts = tuple(self._part(one.stream, one.events, one.expected) for one in _checked_appends(appends))
+        if not parts:
+            raise InvalidAppend("append_many was given nothing to append")
+        return Write(parts, _checked_condition(condition))
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        stream: str,
+        *,
+        after: int = 0,
+        to: int | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+        raw: bool = False,
+    ) -> Reading:
+        """Read the events of a stream with after < version <= to, in order of version (`backwards`: the last first).
+
+        A stream that is not there reads as empty. The read ends at the head at its start, and `limit` counts from where
+        it begins. `raw` gives events as RawEvent, without their classes. Iterating raises UnknownEventType or
+        UndecodableEvent where a stored event has no class or does not fit it.
+        """
+        checked_name("stream id", stream)
+        _check_range(after, to, limit)
+        head = self.storage.head()
+
+        def pages() -> Iterator[list[Any]]:
+            return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=head)
+
+        return Reading(head, pages, self._raw if raw else self._typed)
+
+    def read_all(
+        self,
+        query: Query = EVERYTHING,
+        *,
+        after: int = 0,
+        to: int | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+        raw: bool = False,
+    ) -> Reading:
+        """Read the events of the whole log that match, with after < position <= to, in order of position.
+
+        The reading's `head` says up to where it is complete: use it in an AppendCondition, or to read on later.
+        """
+        _checked_query(query)
+        _check_range(after, to, limit)
+        head = self.storage.head()
+        last = head if to is None else min(to, head)
+
+        def pages() -> Iterator[list[Any]]:
+            return self.storage.read_all(query, after=after, to=last, limit=limit, backwards=backwards)
+
+        return Reading(head, pages, self._raw if raw else self._typed)
+
+    def correlated(self, correlation_id: UUID | str, *, after: int = 0, raw: bool = False) -> Reading:
+        """Read the events whose metadata carry this correlation id, in order of position, by an index."""
+        _check_range(after, None, None)
+        head = self.storage.head()
+        return Reading(
+            head,
+            lambda: self.storage.correlated(str(correlation_id), after=after, to=head),
+            self._raw if raw else self._typed,
+        )
+
+    def find(self, event_id: UUID, *, raw: bool = False) -> RecordedEvent | None:
+        """Return the event of this id, or None, by an index."""
+        if not isinstance(event_id, UUID):
+            raise InvalidQuery(f"event_id={event_id!r} is no uuid.UUID")
+        found = (self._raw if raw else self._typed).page(self.storage.find([event_id.bytes]))
+        return found[0] if found else None
+
+    def head(self) -> int:
+        """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""
+        return self.storage.head()
+
+    def version(self, stream: str) -> int:
+        """Return how many events a stream has."""
+        last = next(iter(self.read(stream, backwards=True, limit=1, raw=True)), None)
+        return NO_STREAM if last is None or last.version is None else last.version
+
+    def position_at(self, moment: datetime) -> int:
+        """Return the last position recorded at or before a moment (with a time zone); 0 if there is none."""
+        if moment.tzinfo is None:
+            raise InvalidQuery(f"{moment!r} has no time zone; say which, for example with tzinfo=UTC")
+        return self.storage.position_at(round(moment.timestamp() * 1_000_000))
+
+    def streams(self, category: str | None = None, *, after: str = "", limit: int | None = None) -> Iterator[StreamInfo]:
+        """Yield the streams (of a category) in order of id, each with its version and last time; `after` an id."""
+        _check_range(0, None, limit)
+        for page in self.storage.streams(category=category, after=after, limit=limit):
+            yield from page
+
+    def categories(self) -> list[CategoryInfo]:
+        """Return the categories in order of name, each with the position and time of its last event."""
+        return self.storage.categories()
+
+    # --- subscribing ----------------------------------------------------------------------------------
+
+    def subscribe(self, query: Query = EVERYTHING, *, after: int = 0, raw: bool = False) -> Subscription:
+        """Follow the events that match: those after a position that are there, then each as it is recorded.
+
+        No gap, no repeat, in order of position. Use it as a context manager; iterate it, or call `next(timeout=)`.
+        """
+        _checked_query(query)
+        _check_range(after, None, None)
+        subscription = Subscription(self.feed, self.decoding(raw=raw), query, after, self.storage.listen)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    # --- the store itself -----------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> LogIdentity:
+        """The log's id and epoch: a checkpoint belongs to both."""
+        return self.storage.identity
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the engine offers, by name."""
+        return self.storage.capabilities
+
+    def require(self, capabilities: Iterable[str]) -> None:
+        """Raise UnsupportedOperation for the first of the capabilities that the engine lacks."""
+        if isinstance(capabilities, str):
+            capabilities = (capabilities,)
+        for capability in sorted(capabilities):
+            if capability not in self.storage.capabilities:
+                raise UnsupportedOperation(capability, self.storage.name, self.storage.capabilities)
+
+    def decoding(self, *, raw: bool) -> Decoding:
+        """Return how rows become recorded events."""
+        return self._raw if raw else self._typed
+
+    def in_background(self, work: Callable[[], object]) -> None:
+        """Run `work` on one of the store's few threads."""
+        with self._lock:
+            if self._background is None:
+                self.storage.head()
+                self._background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="sacho-background")
+            self._background.submit(work)
+
+    def close(self) -> None:
+        """End subscriptions, let appends under way finish, release all. Closing twice is fine."""
+        for subscription in tuple(self._subscriptions):
+            subscription.end()
+        with self._lock:
+            background, self._background = self._background, None
+        if background is not None:
+            background.shutdown(wait=True)
+        self.storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    def _part(self, stream: str | None, events: Iterable[Any], expected: ExpectedVersion) -> StreamWrite:
+        if stream is not None:
+            checked_name("stream id", stream)
+        if expected is not ANY:
+            checked_expected(expected)
+            if stream is None:
+                raise InvalidAppend(f"expected={expected} needs a stream; events without one take a condition instead")
+        encoded = self._encoded(events)
+        if not encoded:
+            raise InvalidAppend("no events to append")
+        return StreamWrite(stream, encoded, expected)
+
+    def _encoded(self, events: Iterable[Any]) -> list[EncodedEvent]:
+        if isinstance(events, EventData | str | bytes | dict) or not isinstance(events, Iterable):
+            raise InvalidAppend(f"events={events!r} is no list of events; write [event]")
+        metadata = current_metadata()
+        encode = self.encoding.encode
+        return [encode(event, new_id, metadata) for event in events]
+
+
+def _checked_condition(condition: AppendCondition | None) -> AppendCondition | None:
+    if condition is not None and not isinstance(condition, AppendCondition):
+        raise InvalidAppend(f"condition={condition!r} is no AppendCondition")
+    return condition
+
+
+def _checked_appends(appends: Iterable[Append]) -> Sequence[Append]:
+    found = tuple(appends)
+    for one in found:
+        if not isinstance(one, Append):
+            raise InvalidAppend(f"{one!r} is no Append; write Append(stream, events, expected)")
+    return found
+
+
+def _checked_query(query: Query) -> None:
+    if not isinstance(query, Query):
+        raise InvalidQuery(f"query={query!r} is no Query; write Query(QueryItem(...))")
+
+
+def _check_range(after: int, to: int | None, limit: int | None) -> None:
+    checked_position("after", after)
+    if to is not None:
+        checked_position("to", to)
+    if limit is not None:
+        checked_position("limit", limit)
