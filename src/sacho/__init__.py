@@ -1,6 +1,8 @@
 """Sacho: event sourcing for Python. The log of events is the record; everything else is a view compiled from it."""
 
-from sacho.errors import SachoError
+from sacho.aio import connect_async
+from sacho.deciding import Aggregate, AggregateDecider, CommandHandler, Decider
+from sacho.errors import CommandRefused, SachoError
 from sacho.events import (
     ANY,
     EXISTS,
@@ -24,9 +26,14 @@ __all__ = [
     "ANY",
     "EXISTS",
     "NO_STREAM",
+    "Aggregate",
+    "AggregateDecider",
     "Append",
     "AppendCondition",
     "Appended",
+    "CommandHandler",
+    "CommandRefused",
+    "Decider",
     "Event",
     "EventData",
     "EventStore",
@@ -39,6 +46,7 @@ __all__ = [
     "Subscription",
     "caused_by",
     "connect",
+    "connect_async",
     "event",
     "metadata",
     "stream_id",

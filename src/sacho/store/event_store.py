@@ -135,7 +135,7 @@ class EventStore:
         UndecodableEvent where a stored event has no class or does not fit it.
         """
         checked_name("stream id", stream)
-        _check_range(after, to, limit)
+        check_range(after, to, limit)
         head = self.storage.head()
 
         def pages() -> Iterator[list[Any]]:
@@ -157,8 +157,8 @@ class EventStore:
 
         The reading's `head` says up to where it is complete: use it in an AppendCondition, or to read on later.
         """
-        _checked_query(query)
-        _check_range(after, to, limit)
+        checked_query(query)
+        check_range(after, to, limit)
         head = self.storage.head()
         last = head if to is None else min(to, head)
 
@@ -169,7 +169,7 @@ class EventStore:
 
     def correlated(self, correlation_id: UUID | str, *, after: int = 0, raw: bool = False) -> Reading:
         """Read the events whose metadata carry this correlation id, in order of position, by an index."""
-        _check_range(after, None, None)
+        check_range(after, None, None)
         head = self.storage.head()
         return Reading(
             head,
@@ -201,7 +201,7 @@ class EventStore:
 
     def streams(self, category: str | None = None, *, after: str = "", limit: int | None = None) -> Iterator[StreamInfo]:
         """Yield the streams (of a category) in order of id, each with its version and last time; `after` an id."""
-        _check_range(0, None, limit)
+        check_range(0, None, limit)
         for page in self.storage.streams(category=category, after=after, limit=limit):
             yield from page
 
@@ -216,9 +216,9 @@ class EventStore:
 
         No gap, no repeat, in order of position. Use it as a context manager; iterate it, or call `next(timeout=)`.
         """
-        _checked_query(query)
-        _check_range(after, None, None)
-        subscription = Subscription(self.feed, self.decoding(raw=raw), query, after, self.storage.listen)
+        checked_query(query)
+        check_range(after, None, None)
+        subscription = Subscription(self.feed, self.decoding(raw=raw), query, after)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -246,13 +246,14 @@ class EventStore:
         """Return how rows become recorded events."""
         return self._raw if raw else self._typed
 
-    def in_background(self, work: Callable[[], object]) -> None:
-        """Run `work` on one of the store's few threads."""
+    @property
+    def background(self) -> ThreadPoolExecutor:
+        """The store's few threads for work that nobody's own thread should do. Raises StoreClosed or StoreForked."""
         with self._lock:
             if self._background is None:
                 self.storage.head()
                 self._background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="sacho-background")
-            self._background.submit(work)
+            return self._background
 
     def close(self) -> None:
         """End subscriptions, let appends under way finish, release all. Closing twice is fine."""
@@ -307,12 +308,14 @@ def _checked_appends(appends: Iterable[Append]) -> Sequence[Append]:
     return found
 
 
-def _checked_query(query: Query) -> None:
+def checked_query(query: Query) -> None:
+    """Raise InvalidQuery unless `query` is one."""
     if not isinstance(query, Query):
         raise InvalidQuery(f"query={query!r} is no Query; write Query(QueryItem(...))")
 
 
-def _check_range(after: int, to: int | None, limit: int | None) -> None:
+def check_range(after: int, to: int | None, limit: int | None) -> None:
+    """Raise InvalidQuery unless all that are given are whole numbers from 0."""
     checked_position("after", after)
     if to is not None:
         checked_position("to", to)

@@ -53,6 +53,10 @@ class Feed:
                 self._recent[key] = found
         return found
 
+    def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Have `callback(head)` called soon after the head rises; return what ends it."""
+        return self._storage.listen(callback)
+
     def head(self) -> int:
         """Return the log's head."""
         return self._storage.head()
@@ -64,14 +68,7 @@ class Subscription:
     It may be closed from another thread, which ends an iteration that waits.
     """
 
-    def __init__(
-        self,
-        feed: Feed,
-        decoding: Decoding,
-        query: Query,
-        after: int,
-        listen: Callable[[Callable[[int], None]], Callable[[], None]],
-    ) -> None:
+    def __init__(self, feed: Feed, decoding: Decoding, query: Query, after: int) -> None:
         self._feed = feed
         self._decoding = decoding
         self._query = query
@@ -81,7 +78,7 @@ class Subscription:
         self._risen = 0
         self._closed = False
         self._ended_by_store = False
-        self._unlisten = listen(self._wake)
+        self._unlisten = feed.listen(self._wake)
 
     @property
     def position(self) -> int:

@@ -1,0 +1,146 @@
+"""CommandHandler: command in, events out. State from the cache and the log, decide, append with the version read.
+
+Commands that wait for one stream are decided in turn on the state in memory, and their appends go into one commit, so
+a rush on one entity is limited by the log and not by conflicts. Nobody hears before the commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID
+
+from sacho.deciding.decider import Decider
+from sacho.deciding.lane import Lane, Waiting
+from sacho.deciding.outcome import Loaded, Outcome
+from sacho.deciding.retry import Retry
+from sacho.deciding.round import NO_BOUND, Round
+from sacho.deciding.state_cache import StateCache
+from sacho.errors import SachoError, StoreClosed
+from sacho.events.naming import checked_name
+from sacho.store import current_metadata, uuid7
+
+if TYPE_CHECKING:
+    from sacho.store import EventStore
+
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E")
+
+DEFAULT_CACHE_SIZE = 1_000
+
+
+class CommandHandler(Generic[C, S, E]):
+    """Handles the commands of one kind of entity. Thread-safe; make one and keep it, its cache pays off."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        decider: Decider[C, S, E],
+        *,
+        retry: Retry = Retry(),  # noqa: B008 - a frozen value
+        cache_size: int = DEFAULT_CACHE_SIZE,
+    ) -> None:
+        self.store = store
+        self.decider = decider
+        self.retry = retry
+        self._cache: StateCache[S] = StateCache(cache_size)
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+
+    def handle(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Outcome:
+        """Handle one command and return its outcome, once its events are durable.
+
+        The same `command_id` again (on this stream) returns the first outcome; a command that recorded nothing is
+        decided again. Raises what `decide` raises, with nothing recorded; RetriesExhausted after too many conflicts; and
+        what an append raises.
+        """
+        waiting, lane = self._enter(stream, command, command_id)
+        if lane is not None:
+            self._run(lane, waiting.future)
+        return waiting.future.result()
+
+    def submit(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Future[Outcome]:
+        """Begin to handle a command on the store's background threads; the future has its outcome or error."""
+        waiting, lane = self._enter(stream, command, command_id)
+        if lane is not None:
+            self._hand_over(lane)
+        return waiting.future
+
+    def load(self, stream: str, *, to: int | None = None) -> Loaded[S]:
+        """Return the state folded from the stream's events, now or as of version `to`. Always a state of its own."""
+        checked_name("stream id", stream)
+        state, version, position = self.decider.initial, 0, 0
+        decode = self.store.decoding(raw=False).events
+        for rows in self.store.storage.read(stream, after=0, to=to, limit=None, backwards=False, head=NO_BOUND):
+            state = self.decider.fold(state, decode(rows))
+            position, version = rows[-1][0], rows[-1][2] or 0
+        return Loaded(state, version, position)
+
+    def cached_states(self) -> int:
+        """Return how many states the cache holds."""
+        return len(self._cache)
+
+    def _enter(self, stream: str, command: C, command_id: UUID | str | None) -> tuple[Waiting, Lane | None]:
+        """Let a command wait in its stream's lane; return the lane too if nobody works on it yet."""
+        checked_name("stream id", stream)
+        if isinstance(command_id, str):
+            checked_name("command id", command_id)
+        waiting = Waiting(command, uuid7() if command_id is None else command_id, command_id is not None, current_metadata())
+        with self._lock:
+            lane = self._lanes.get(stream)
+            is_new = lane is None
+            if lane is None:
+                lane = self._lanes[stream] = Lane(stream)
+            lane.waiting.append(waiting)
+        return waiting, lane if is_new else None
+
+    def _run(self, lane: Lane, until: Future[Outcome] | None) -> None:
+        """Work on a lane, round after round, until it is empty; a caller's own thread only until its command is done."""
+        batch: Sequence[Waiting] = ()
+        try:
+            while batch := self._next_batch(lane):
+                self._round(lane, batch)
+                if until is not None and until.done():
+                    break
+        except Exception as error:
+            lane.fail(batch, error)
+        finally:
+            lane.back([waiting.again() for waiting in batch if not waiting.future.done()])
+            self._leave(lane)
+
+    def _round(self, lane: Lane, batch: Sequence[Waiting]) -> None:
+        one = Round(self.store, self.decider, lane.stream, batch)
+        folded = one.run(self._cache.take(lane.stream))
+        if folded is not None:
+            self._cache.put(lane.stream, folded)
+        lane.settle(one, self.retry)
+
+    def _next_batch(self, lane: Lane) -> list[Waiting]:
+        with self._lock:
+            batch = lane.take()
+            if not batch:
+                del self._lanes[lane.stream]
+            return batch
+
+    def _leave(self, lane: Lane) -> None:
+        """Give up a lane: it goes away if it is empty, and to the background threads if not."""
+        with self._lock:
+            if self._lanes.get(lane.stream) is not lane:
+                return
+            if not lane.waiting:
+                del self._lanes[lane.stream]
+                return
+        self._hand_over(lane)
+
+    def _hand_over(self, lane: Lane) -> None:
+        """Have a background thread work on a lane; where there is none any more, all who wait are told."""
+        try:
+            self.store.background.submit(self._run, lane, None)
+        except Exception as error:
+            closed = error if isinstance(error, SachoError) else StoreClosed()
+            with self._lock:
+                del self._lanes[lane.stream]
+                lane.fail(lane.take_all(), closed)

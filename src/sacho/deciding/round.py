@@ -1,0 +1,181 @@
+"""One round on one stream: catch up with the log, decide the waiting commands in turn, commit, see what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from sacho.deciding.lane import Waiting
+from sacho.deciding.outcome import Outcome
+from sacho.deciding.state_cache import Folded
+from sacho.errors import DuplicateEventId, SachoError, WrongExpectedVersion
+from sacho.events import EncodedEvent, StreamWrite, Write
+from sacho.store.ids import derived_id
+
+if TYPE_CHECKING:
+    from sacho.deciding.decider import Decider
+    from sacho.store import EventStore
+
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E")
+
+NO_BOUND: Final = 2**63 - 1
+
+
+class _Step:
+    """A command that was decided: its events and their write, or the answer that it gets if all before it holds."""
+
+    __slots__ = ("answer", "events", "version", "waiting", "write")
+
+    def __init__(
+        self, waiting: Waiting, version: int, events: tuple[Any, ...], write: Write | None, answer: Any = None
+    ) -> None:
+        self.waiting = waiting
+        self.version = version
+        self.events = events
+        self.write = write
+        self.answer = answer
+
+
+class Round(Generic[C, S, E]):
+    """After `run`, `results` has what to tell whom, and `again` the commands that have to be decided again."""
+
+    def __init__(
+        self, store: EventStore, decider: Decider[C, S, E], stream: str, commands: Sequence[Waiting]
+    ) -> None:
+        self.results: list[tuple[Waiting, Outcome | BaseException]] = []
+        self.again: list[Waiting] = []
+        self._store = store
+        self._decider = decider
+        self._stream = stream
+        self._commands = commands
+        self._steps: list[_Step] = []
+
+    def run(self, cached: Folded[S] | None) -> Folded[S] | None:
+        """Work through the round; return the state to be kept, or None where it may not be what the log says."""
+        try:
+            folded = self._catch_up(cached)
+            known = self._known_outcomes()
+        except Exception as error:
+            self.results = [(waiting, error) for waiting in self._commands]
+            return None
+        folded, is_sound = self._decide(folded, known)
+        kept = self._commit(folded)
+        return kept if is_sound else None
+
+    def _catch_up(self, cached: Folded[S] | None) -> Folded[S]:
+        """Return the state as the log says: what the cache has, and the events after it."""
+        state, version, position = cached or Folded(self._decider.initial, 0, 0)
+        decode = self._store.decoding(raw=False).events
+        pages = self._store.storage.read(
+            self._stream, after=version, to=None, limit=None, backwards=False, head=NO_BOUND
+        )
+        for rows in pages:
+            state = self._decider.fold(state, decode(rows))
+            position, version = rows[-1][0], rows[-1][2] or 0
+        return Folded(state, version, position)
+
+    def _known_outcomes(self) -> dict[bytes, Outcome]:
+        """Return the first outcomes of those commands whose events are in the log, by the id of their first event."""
+        ids = [self._event_id(waiting, 0) for waiting in self._commands if waiting.may_be_known]
+        rows = self._store.storage.find(ids) if ids else ()
+        waiting_by_id = {self._event_id(waiting, 0): waiting for waiting in self._commands if rows}
+        return {row[6]: self._first_outcome(waiting_by_id[row[6]], row[2] or 0) for row in rows}
+
+    def _first_outcome(self, waiting: Waiting, version: int) -> Outcome:
+        """Return what a command recorded, from its first event's version on."""
+        events: list[Any] = []
+        position = last = 0
+        for page in self._store.read(self._stream, after=version - 1).pages():
+            for recorded in page:
+                if recorded.stored_id != self._event_id(waiting, len(events)):
+                    return Outcome(self._stream, last, position, tuple(events))
+                events.append(recorded.event)
+                position, last = recorded.position, recorded.version or 0
+        return Outcome(self._stream, last, position, tuple(events))
+
+    def _decide(self, folded: Folded[S], known: Mapping[bytes, Outcome]) -> tuple[Folded[S], bool]:
+        """Decide the commands in turn, each on the state that those before it leave. Returns the last state, and whether
+        it may be kept."""
+        state, version, position = folded
+        seen: set[UUID | str] = set()
+        for index, waiting in enumerate(self._commands):
+            if waiting.may_be_known and (outcome := known.get(self._event_id(waiting, 0))) is not None:
+                self.results.append((waiting, outcome))
+                continue
+            if waiting.command_id in seen:
+                self.again.append(waiting)
+                continue
+            seen.add(waiting.command_id)
+            try:
+                events = tuple(self._decider.decide(waiting.command, state))
+                write = self._write(waiting, events, version) if events else None
+                state = self._decider.fold(state, events)
+            except Exception as refusal:
+                self._steps.append(_Step(waiting, version, (), None, refusal))
+                if not self._decider.is_reusable(state):
+                    self.again.extend(self._commands[index + 1 :])
+                    return folded, False
+                continue
+            version += len(events)
+            answer = None if events else Outcome(self._stream, version, position, ())
+            self._steps.append(_Step(waiting, version, events, write, answer))
+        return Folded(state, version, position), True
+
+    def _write(self, waiting: Waiting, events: tuple[Any, ...], version: int) -> Write:
+        metadata = _command_metadata(waiting)
+        ids = iter(range(len(events)))
+        encoded: list[EncodedEvent] = [
+            self._store.encoding.encode(event, lambda: self._event_id(waiting, next(ids)), metadata) for event in events
+        ]
+        return Write((StreamWrite(self._stream, encoded, version),))
+
+    def _commit(self, folded: Folded[S]) -> Folded[S] | None:
+        """Commit the writes and see what became of each: from the first refusal on, all are decided again."""
+        writes = [step.write for step in self._steps if step.write is not None]
+        try:
+            outcomes: Iterator[Any] = iter(self._store.storage.write_many(writes) if writes else ())
+        except SachoError as error:
+            outcomes = iter([error] * len(writes))
+        position, holds, again = folded.position, True, []
+        for step in self._steps:
+            result = step.answer if step.write is None else next(outcomes)
+            if isinstance(result, WrongExpectedVersion | DuplicateEventId) and step.write is not None:
+                step.waiting.conflicts += 1
+                again.append(step.waiting)
+                holds = False
+            elif step.write is None:
+                if not holds:
+                    again.append(step.waiting)
+                elif isinstance(result, Outcome):
+                    self.results.append((step.waiting, result._replace(position=position)))
+                else:
+                    self.results.append((step.waiting, result))
+            elif isinstance(result, BaseException):
+                self.results.append((step.waiting, result))
+                holds = False
+            else:
+                done = result[0]
+                self.results.append((step.waiting, Outcome(self._stream, done.version, done.position, step.events)))
+                holds = holds and done.version == step.version
+                position = done.position
+        self.again = again + self.again
+        return Folded(folded.state, folded.version, position) if holds else None
+
+    def _event_id(self, waiting: Waiting, index: int) -> bytes:
+        return derived_id(waiting.command_id, self._stream, str(index))
+
+
+def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:
+    """Return what a command's events say of where they come from.
+
+    Causation is the event that led to the command if the surroundings name one, else the command itself.
+    """
+    command_id = str(waiting.command_id)
+    metadata = {"correlation_id": command_id, "causation_id": command_id, **waiting.metadata}
+    metadata["command"] = type(waiting.command).__name__
+    if metadata["causation_id"] != command_id:
+        metadata["command_id"] = command_id
+    return metadata
