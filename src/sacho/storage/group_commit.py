@@ -64,7 +64,6 @@ class GroupCommit:
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
-        self.check()
         if self._waiting.empty() and self._turn.acquire(blocking=False):
             try:
                 self.check()

@@ -32,6 +32,10 @@ DEFAULT_TIMEOUT: Final = 30.0
 READER_CACHE_KIB: Final = 4_096
 WRITER_CACHE_KIB: Final = 32_768
 WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+"""To what the write-ahead log's file is cut after a checkpoint."""
+CHECKPOINT_PAGES: Final = 1_000
+"""After how many pages of 4 KiB the write-ahead log is moved into the database file. Each commit writes a page or two
+of every index; the more commits share a checkpoint, the fewer pages it has to write."""
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -46,6 +50,7 @@ def open_connection(path: Path, *, timeout: float, cache_kib: int) -> sqlite3.Co
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{cache_kib:d}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES:d}")
     return connection
 

@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
-
 from sacho.errors import DuplicateEventId, InvalidAppend, SachoError
 from sacho.events import Appended, Query, Write
 from sacho.storage.group_commit import GroupCommit
@@ -34,9 +32,10 @@ from sacho.storage.sqlite.connecting import (
     translate,
     when_free,
 )
+from sacho.storage.sqlite.inserting import event_row, insert_events, insert_tags
 from sacho.storage.sqlite.schema import identity_of, prepare
 from sacho.storage.sqlite.watching import Watcher
-from sacho.storage.sqlite.writing import INSERT_EVENT, INSERT_TAG, STREAM_VERSION, Writer
+from sacho.storage.sqlite.writing import STREAM_VERSION, Writer
 from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
 from sacho.storage.wakeups import Wakeups
 
@@ -239,26 +238,9 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
             if imported.version != version + 1:
                 raise InvalidAppend(f"version {imported.version} of {imported.stream!r} does not follow on {version}")
             versions[imported.stream] = imported.version
-    rows = [_row(imported) for imported in events]
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
-    connection.executemany(INSERT_EVENT, rows)
-    connection.executemany(INSERT_TAG, [(tag, one.position) for one in events for tag in one.event.tags])
-
-
-def _row(imported: ImportedEvent) -> tuple[object, ...]:
-    event = imported.event
-    tags = msgspec.json.encode(event.tags).decode() if event.tags else None
-    return (
-        imported.position,
-        imported.stream,
-        imported.version,
-        event.type,
-        event.schema_version,
-        event.data,
-        event.id,
-        tags,
-        event.metadata,
-        event.correlation_id,
-        imported.recorded_at,
+    insert_events(
+        connection, [event_row(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events]
     )
+    insert_tags(connection, [(tag, one.position) for one in events for tag in one.event.tags])

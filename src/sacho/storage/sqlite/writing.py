@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from sacho.errors import (
     AppendConditionFailed,
     CorruptLog,
@@ -22,28 +20,19 @@ from sacho.errors import (
     SachoError,
     WrongExpectedVersion,
 )
-from sacho.events import Appended, EncodedEvent, Expected, ExpectedVersion, StreamWrite, Write
+from sacho.events import Appended, Expected, ExpectedVersion, StreamWrite, Write
 from sacho.events.appending import ANY
 from sacho.storage.idempotency import first_result
 from sacho.storage.pending import Pending
 from sacho.storage.port import Outcome
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.connecting import translate, when_free
+from sacho.storage.sqlite.inserting import event_row, insert_events, insert_tags
 from sacho.storage.statistics import Counting
 
 REMEMBERED_STREAMS: Final = 20_000
 
-INSERT_EVENT: Final = """
-INSERT INTO events
-    (position, stream, version, type, schema_version, data, id, tags, metadata, correlation_id, recorded_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-
-INSERT_TAG: Final = "INSERT INTO tags (tag, position) VALUES (?, ?)"
-
 STREAM_VERSION: Final = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
-
-_encode_tags = msgspec.json.Encoder().encode
-
 
 class Writer:
     """The one connection that writes. Its methods are called by one thread at a time, in the turn of the group commit."""
@@ -65,7 +54,7 @@ class Writer:
             outcomes = self._transaction(writes, careful=False)
         except sqlite3.IntegrityError:
             outcomes = self._transaction(writes, careful=True)
-        refused = sum(1 for outcome in outcomes if isinstance(outcome, SachoError))
+        refused = sum([isinstance(outcome, SachoError) for outcome in outcomes])
         self._counting.commit(len(writes) - refused, refused, self._written, started)
         return outcomes
 
@@ -107,7 +96,7 @@ class Writer:
         elif len(self._versions) > REMEMBERED_STREAMS:
             self._versions.clear()
         self._pending = Pending(self._head)
-        self._flushed = self._written = 0
+        self._written = 0
         self._now = self._clock()
 
     def _forget(self) -> None:
@@ -115,7 +104,7 @@ class Writer:
         self._versions: dict[str, int] = {}
         self._head = 0
         self._pending = Pending(0)
-        self._flushed = self._written = 0
+        self._written = 0
         self._now = 0
 
     def _undo(self) -> None:
@@ -199,33 +188,14 @@ class Writer:
 
     def _flush(self) -> None:
         """Hand the pending events that are not yet there to SQLite."""
-        entries = self._pending.entries[self._flushed :]
+        entries = self._pending.entries
+        if self._written:
+            entries = entries[self._written :]
         if not entries:
             return
-        self._flushed += len(entries)
         self._written += len(entries)
-        rows = [self._row(*entry) for entry in entries]
-        if len(rows) == 1:
-            self._connection.execute(INSERT_EVENT, rows[0])
-        else:
-            self._connection.executemany(INSERT_EVENT, rows)
-        tags = [(tag, entry[0]) for entry in entries for tag in entry[3].tags]
+        now = self._now
+        insert_events(self._connection, [event_row(*entry, now) for entry in entries])
+        tags = [(tag, position) for position, _, _, event in entries for tag in event.tags]
         if tags:
-            self._connection.executemany(INSERT_TAG, tags)
-
-    def _row(self, position: int, stream: str | None, version: int | None, event: EncodedEvent) -> tuple[object, ...]:
-        return (
-            position,
-            stream,
-            version,
-            event.type,
-            event.schema_version,
-            event.data,
-            event.id,
-            _encode_tags(event.tags).decode() if event.tags else None,
-            event.metadata,
-            event.correlation_id,
-            self._now,
-        )
-
-
+            insert_tags(self._connection, tags)
