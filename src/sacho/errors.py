@@ -301,7 +301,9 @@ class StorageFull(StorageError):
 
     def __init__(self, where: str) -> None:
         self.where = where
-        super().__init__(f"no space left for {where}; nothing was written, the log is whole: free some space, try again")
+        super().__init__(
+            f"no space left for {where}; nothing was written, the log is whole: free some space, try again"
+        )
 
 
 class StorageReadOnly(StorageError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,38 +18,46 @@ class Bridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._finished: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
+        self._told: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self._is_coming = False
 
-    def wait(self, future: Future[T]) -> asyncio.Future[T]:
-        """Return the loop's future for one of the core's. Cancelling it leaves the core's alone."""
-        waiter: asyncio.Future[T] = self.loop.create_future()
-        future.add_done_callback(lambda done: self._finish(done, waiter))
-        return waiter
+    def expect(self) -> tuple[asyncio.Future[Any], Callable[[Any], Callable[[], None]]]:
+        """Return a future of the loop, and what takes its result or error from any thread and returns the `flush`.
+
+        What was told reaches the loop when `flush` is called, once for all that were told together.
+        """
+        waiter: asyncio.Future[Any] = self.loop.create_future()
+        return waiter, lambda result: self._tell(waiter, result)
 
     def call(self, executor: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Run `work` on the executor and return the loop's future for it."""
-        return self.wait(executor.submit(work, *args, **kwargs))
+        """Run `work` on the executor and return the loop's future for it. Cancelling it leaves the work alone."""
+        waiter, tell = self.expect()
+        executor.submit(work, *args, **kwargs).add_done_callback(lambda done: tell(done.exception() or done.result())())
+        return waiter
 
     def soon(self, work: Callable[[int], None], value: int) -> None:
         """Run `work(value)` in the loop, from any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(work, value)
 
-    def _finish(self, done: Future[Any], waiter: asyncio.Future[Any]) -> None:
-        self._finished.append((done, waiter))
+    def flush(self) -> None:
+        """Wake the loop for all that was told."""
         if not self._is_coming:
             self._is_coming = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self.loop.call_soon_threadsafe(self._tell)
+                self.loop.call_soon_threadsafe(self._come)
 
-    def _tell(self) -> None:
+    def _tell(self, waiter: asyncio.Future[Any], result: Any) -> Callable[[], None]:
+        self._told.append((waiter, result))
+        return self.flush
+
+    def _come(self) -> None:
         self._is_coming = False
-        while self._finished:
-            done, waiter = self._finished.popleft()
+        while self._told:
+            waiter, result = self._told.popleft()
             if waiter.done():
                 continue
-            if (error := done.exception()) is not None:
-                waiter.set_exception(error)
+            if isinstance(result, BaseException):
+                waiter.set_exception(result)
             else:
-                waiter.set_result(done.result())
+                waiter.set_result(result)

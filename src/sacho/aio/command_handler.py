@@ -32,7 +32,10 @@ class AsyncCommandHandler(Generic[C, S, E]):
 
     async def handle(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Outcome:
         """Handle one command and return its outcome, once its events are durable; see CommandHandler.handle."""
-        return await self.store.bridge.wait(self.blocking.submit(stream, command, command_id=command_id))
+        waiter, tell = self.store.bridge.expect()
+        self.blocking.hand_in(stream, command, tell, command_id=command_id)
+        outcome: Outcome = await waiter
+        return outcome
 
     async def load(self, stream: str, *, to: int | None = None) -> Loaded[S]:
         """Return the state folded from the stream's events, now or as of version `to`."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from sacho.aio.bridging import Bridge
 from sacho.aio.reading import AsyncReading
 from sacho.aio.subscription import AsyncSubscription, Waker
-from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent
+from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent, Write
 from sacho.store.event_store import EVERYTHING, EventStore, check_range, checked_query
 
 if TYPE_CHECKING:
@@ -47,14 +47,13 @@ class AsyncEventStore:
         condition: AppendCondition | None = None,
     ) -> Appended:
         """Append events to a stream, all or none; see EventStore.append."""
-        future = self.blocking.submit(stream, events, expected=expected, condition=condition)
-        return (await self._bridge.wait(future))[0]
+        return (await self._write(self.blocking.encode(stream, events, expected, condition)))[0]
 
     async def append_many(
         self, appends: Iterable[Append], *, condition: AppendCondition | None = None
     ) -> list[Appended]:
         """Append to several streams in one atomic write; see EventStore.append_many."""
-        return await self._bridge.wait(self.blocking.storage.submit(self.blocking.encode_many(appends, condition)))
+        return await self._write(self.blocking.encode_many(appends, condition))
 
     def read(
         self,
@@ -163,6 +162,11 @@ class AsyncEventStore:
     def soon(self, work: Callable[[int], None], head: int) -> None:
         """Run `work` in the loop, from any thread."""
         self._bridge.soon(work, head)
+
+    def _write(self, write: Write) -> asyncio.Future[list[Appended]]:
+        waiter, tell = self._bridge.expect()
+        self.blocking.storage.hand_in(write, tell)
+        return waiter
 
     @property
     def bridge(self) -> Bridge:

@@ -156,5 +156,3 @@ class AsyncSubscription:
             events, scanned = await self._waker.batch(self._decoding, self._query, self._scanned)
             self._scanned = scanned
             self._ready.extend(events)
-
-

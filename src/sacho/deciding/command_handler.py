@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from sacho.deciding.decider import Decider
-from sacho.deciding.lane import Lane, Waiting
+from sacho.deciding.lane import Lane, TellOutcome, Waiting
 from sacho.deciding.outcome import Loaded, Outcome
 from sacho.deciding.retry import Retry
 from sacho.deciding.round import NO_BOUND, Round
@@ -57,17 +58,24 @@ class CommandHandler(Generic[C, S, E]):
         decided again. Raises what `decide` raises, with nothing recorded; RetriesExhausted after too many conflicts; and
         what an append raises.
         """
-        waiting, lane = self._enter(stream, command, command_id)
+        future: Future[Outcome] = Future()
+        lane = self._enter(stream, command, command_id, partial(_settle, future))
         if lane is not None:
-            self._run(lane, waiting.future)
-        return waiting.future.result()
+            self._run(lane, future)
+        return future.result()
 
     def submit(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Future[Outcome]:
         """Begin to handle a command on the store's background threads; the future has its outcome or error."""
-        waiting, lane = self._enter(stream, command, command_id)
+        future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()
+        self.hand_in(stream, command, partial(_settle, future), command_id=command_id)
+        return future
+
+    def hand_in(self, stream: str, command: C, tell: TellOutcome, *, command_id: UUID | str | None = None) -> None:
+        """Like `submit`, for those who keep futures of their own: `tell` gets the outcome or error, by any thread."""
+        lane = self._enter(stream, command, command_id, tell)
         if lane is not None:
             self._hand_over(lane)
-        return waiting.future
 
     def load(self, stream: str, *, to: int | None = None) -> Loaded[S]:
         """Return the state folded from the stream's events, now or as of version `to`. Always a state of its own."""
@@ -83,19 +91,21 @@ class CommandHandler(Generic[C, S, E]):
         """Return how many states the cache holds."""
         return len(self._cache)
 
-    def _enter(self, stream: str, command: C, command_id: UUID | str | None) -> tuple[Waiting, Lane | None]:
-        """Let a command wait in its stream's lane; return the lane too if nobody works on it yet."""
+    def _enter(self, stream: str, command: C, command_id: UUID | str | None, tell: TellOutcome) -> Lane | None:
+        """Let a command wait in its stream's lane; return the lane if nobody works on it yet."""
         checked_name("stream id", stream)
         if isinstance(command_id, str):
             checked_name("command id", command_id)
-        waiting = Waiting(command, uuid7() if command_id is None else command_id, command_id is not None, current_metadata())
+        id = uuid7() if command_id is None else command_id
+        waiting = Waiting(command, id, command_id is not None, current_metadata(), tell)
         with self._lock:
             lane = self._lanes.get(stream)
-            is_new = lane is None
-            if lane is None:
-                lane = self._lanes[stream] = Lane(stream)
+            if lane is not None:
+                lane.waiting.append(waiting)
+                return None
+            lane = self._lanes[stream] = Lane(stream)
             lane.waiting.append(waiting)
-        return waiting, lane if is_new else None
+            return lane
 
     def _run(self, lane: Lane, until: Future[Outcome] | None) -> None:
         """Work on a lane, round after round, until it is empty; a caller's own thread only until its command is done."""
@@ -103,12 +113,13 @@ class CommandHandler(Generic[C, S, E]):
         try:
             while batch := self._next_batch(lane):
                 self._round(lane, batch)
+                batch = ()
                 if until is not None and until.done():
                     break
         except Exception as error:
             lane.fail(batch, error)
         finally:
-            lane.back([waiting.again() for waiting in batch if not waiting.future.done()])
+            lane.back([waiting.again() for waiting in batch if not waiting.is_done])
             self._leave(lane)
 
     def _round(self, lane: Lane, batch: Sequence[Waiting]) -> None:
@@ -144,3 +155,10 @@ class CommandHandler(Generic[C, S, E]):
             with self._lock:
                 del self._lanes[lane.stream]
                 lane.fail(lane.take_all(), closed)
+
+
+def _settle(future: Future[Outcome], result: Outcome | BaseException) -> None:
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -18,22 +17,25 @@ if TYPE_CHECKING:
 
 COMMANDS_PER_COMMIT: Final = 256
 
+TellOutcome = Callable[["Outcome | BaseException"], "Callable[[], None] | None"]
+"""Takes what became of a command; returns what is to be called once all that were committed together are told."""
+
 
 class Waiting:
     """A command on its way, with what is needed to decide it anew."""
 
-    __slots__ = ("command", "command_id", "conflicts", "future", "may_be_known", "metadata")
+    __slots__ = ("command", "command_id", "conflicts", "is_done", "may_be_known", "metadata", "tell")
 
     def __init__(
-        self, command: Any, command_id: UUID | str, may_be_known: bool, metadata: Mapping[str, Any]
+        self, command: Any, command_id: UUID | str, may_be_known: bool, metadata: Mapping[str, Any], tell: TellOutcome
     ) -> None:
         self.command = command
         self.command_id = command_id
         self.may_be_known = may_be_known
         self.metadata = metadata
+        self.tell = tell
         self.conflicts = 0
-        self.future: Future[Outcome] = Future()
-        self.future.set_running_or_notify_cancel()
+        self.is_done = False
 
     def again(self) -> Waiting:
         """Return the same command, to be looked for in the log before it is decided: its append may have happened."""
@@ -58,30 +60,30 @@ class Lane:
         self.waiting.clear()
         return commands
 
-    def fail(self, commands: Sequence[Waiting], error: BaseException) -> None:
-        """Tell those of the commands whose callers still wait that `error` stopped them."""
-        for waiting in commands:
-            if not waiting.future.done():
-                waiting.future.set_exception(error)
-
     def back(self, commands: Sequence[Waiting]) -> None:
         """Put commands back to the front, in their order."""
         self.waiting.extendleft(reversed(commands))
 
-    def settle(self, one: Round, retry: Retry) -> None:
+    def fail(self, commands: Sequence[Waiting], error: BaseException) -> None:
+        """Tell those of the commands whose callers still wait that `error` stopped them."""
+        _tell_all([(waiting, error) for waiting in commands if not waiting.is_done])
+
+    def settle(self, one: Round[Any, Any, Any], retry: Retry) -> None:
         """Tell all whose command is done; put the rest back, and pause if there was a conflict."""
-        for waiting, result in one.results:
-            if isinstance(result, BaseException):
-                waiting.future.set_exception(result)
-            else:
-                waiting.future.set_result(result)
-        again = []
-        for waiting in one.again:
-            if waiting.conflicts >= retry.attempts:
-                waiting.future.set_exception(RetriesExhausted(self.stream, waiting.conflicts))
-            else:
-                again.append(waiting.again())
+        lost = [waiting for waiting in one.again if waiting.conflicts >= retry.attempts]
+        again = [waiting.again() for waiting in one.again if waiting.conflicts < retry.attempts]
         self.back(again)
+        _tell_all([*one.results, *((waiting, RetriesExhausted(self.stream, waiting.conflicts)) for waiting in lost)])
         pause = retry.pause(max((waiting.conflicts for waiting in again), default=0))
         if pause:
             time.sleep(pause)
+
+
+def _tell_all(results: Sequence[tuple[Waiting, Outcome | BaseException]]) -> None:
+    flushes = set()
+    for waiting, result in results:
+        waiting.is_done = True
+        if (flush := waiting.tell(result)) is not None:
+            flushes.add(flush)
+    for flush in flushes:
+        flush()

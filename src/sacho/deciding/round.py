@@ -42,9 +42,7 @@ class _Step:
 class Round(Generic[C, S, E]):
     """After `run`, `results` has what to tell whom, and `again` the commands that have to be decided again."""
 
-    def __init__(
-        self, store: EventStore, decider: Decider[C, S, E], stream: str, commands: Sequence[Waiting]
-    ) -> None:
+    def __init__(self, store: EventStore, decider: Decider[C, S, E], stream: str, commands: Sequence[Waiting]) -> None:
         self.results: list[tuple[Waiting, Outcome | BaseException]] = []
         self.again: list[Waiting] = []
         self._store = store
@@ -97,8 +95,10 @@ class Round(Generic[C, S, E]):
         return Outcome(self._stream, last, position, tuple(events))
 
     def _decide(self, folded: Folded[S], known: Mapping[bytes, Outcome]) -> tuple[Folded[S], bool]:
-        """Decide the commands in turn, each on the state that those before it leave. Returns the last state, and whether
-        it may be kept."""
+        """Decide the commands in turn, each on the state that those before it leave.
+
+        Returns the last state, and whether it may be kept.
+        """
         state, version, position = folded
         seen: set[UUID | str] = set()
         for index, waiting in enumerate(self._commands):

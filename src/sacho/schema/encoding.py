@@ -50,7 +50,8 @@ class Encoding:
         `metadata` is what the surroundings say; the envelope's goes above it. Raises UnregisteredEvent,
         InvalidEvent, InvalidName or PayloadTooLarge.
         """
-        id, more_tags = None, ()
+        id = None
+        more_tags: tuple[str, ...] = ()
         if isinstance(event, EventData):
             id, more_tags = event.id, event.tags
             metadata = {**metadata, **event.metadata} if event.metadata else metadata

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
 from sacho.events import Appended, Write
-from sacho.storage.port import Outcome
+from sacho.storage.port import Flush, Outcome, Tell
 from sacho.storage.processes import same_process
 
 MAX_WRITES_PER_COMMIT: Final = 512
@@ -26,25 +27,33 @@ Commit = Callable[[Sequence[Write]], list[Outcome]]
 
 
 class _Ticket:
-    """Writes that wait for their turn. Told by a lock, which is the cheapest thing to wait for, or by a future."""
+    """Writes that wait for their turn, and how to tell what became of them."""
 
-    __slots__ = ("future", "outcomes", "since", "told", "writes")
+    __slots__ = ("since", "tell", "writes")
 
-    def __init__(self, writes: Sequence[Write], future: Future[list[Appended]] | None) -> None:
+    def __init__(self, writes: Sequence[Write], tell: Callable[[list[Outcome]], Flush | None]) -> None:
         self.writes = writes
-        self.future = future
+        self.tell = tell
         self.since = time.monotonic()
-        self.outcomes: list[Outcome] = []
-        self.told = threading.Lock() if future is None else None
-        if self.told is not None:
-            self.told.acquire()
+
+
+class _Turnstile:
+    """Where a blocking caller waits: a lock is the cheapest thing to wait for."""
+
+    __slots__ = ("_lock", "_outcomes")
+
+    def __init__(self) -> None:
+        self._outcomes: list[Outcome] = []
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
     def tell(self, outcomes: list[Outcome]) -> None:
-        self.outcomes = outcomes
-        if self.told is not None:
-            self.told.release()
-        elif self.future is not None:
-            _settle(self.future, outcomes[0])
+        self._outcomes = outcomes
+        self._lock.release()
+
+    def outcomes(self) -> list[Outcome]:
+        self._lock.acquire()
+        return self._outcomes
 
 
 class GroupCommit:
@@ -70,16 +79,18 @@ class GroupCommit:
                 return self._run(writes, time.monotonic())
             finally:
                 self._turn.release()
-        ticket = _Ticket(writes, None)
-        self._enqueue(ticket)
-        assert ticket.told is not None
-        ticket.told.acquire()
-        return ticket.outcomes
+        turnstile = _Turnstile()
+        self._enqueue(_Ticket(writes, turnstile.tell))
+        return turnstile.outcomes()
+
+    def hand_in(self, write: Write, tell: Tell) -> None:
+        """Hand the write to the committing thread, which will tell its outcome; never blocks."""
+        self._enqueue(_Ticket((write,), lambda outcomes: tell(outcomes[0])))
 
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Hand the write to the committing thread; never blocks."""
         future: Future[list[Appended]] = Future()
-        self._enqueue(_Ticket((write,), future))
+        self.hand_in(write, partial(settle, future))
         return future
 
     def oldest_seconds(self) -> float:
@@ -162,14 +173,18 @@ class GroupCommit:
 
     @staticmethod
     def _tell(tickets: Sequence[_Ticket], outcomes: list[Outcome]) -> None:
-        start = 0
+        start, flushes = 0, set()
         for ticket in tickets:
             end = start + len(ticket.writes)
-            ticket.tell(outcomes[start:end])
+            if (flush := ticket.tell(outcomes[start:end])) is not None:
+                flushes.add(flush)
             start = end
+        for flush in flushes:
+            flush()
 
 
-def _settle(future: Future[list[Appended]], outcome: Outcome) -> None:
+def settle(future: Future[list[Appended]], outcome: Outcome) -> None:
+    """Give a future the result or error of its write."""
     if not future.set_running_or_notify_cancel():
         return
     if isinstance(outcome, SachoError):

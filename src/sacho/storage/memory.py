@@ -7,6 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -22,6 +23,7 @@ from sacho.errors import (
     WrongExpectedVersion,
 )
 from sacho.events import Appended, EncodedEvent, Expected, Query, QueryItem, Write, category_of
+from sacho.storage.group_commit import settle
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
@@ -33,6 +35,7 @@ from sacho.storage.port import (
     Row,
     Snapshot,
     StreamInfo,
+    Tell,
     moment,
 )
 from sacho.storage.processes import same_process
@@ -94,12 +97,14 @@ class MemoryStorage:
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Append at once; the future is done when it comes back."""
         future: Future[list[Appended]] = Future()
-        (outcome,) = self.write_many((write,))
-        if isinstance(outcome, SachoError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        self.hand_in(write, partial(settle, future))
         return future
+
+    def hand_in(self, write: Write, tell: Tell) -> None:
+        """Append at once, and tell at once."""
+        (outcome,) = self.write_many((write,))
+        if (flush := tell(outcome)) is not None:
+            flush()
 
     def head(self) -> int:
         """Return the highest position."""
@@ -118,9 +123,7 @@ class MemoryStorage:
             positions = known[after:last]
         return self._pages(positions, limit, backwards)
 
-    def read_all(
-        self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool
-    ) -> Iterator[list[Row]]:
+    def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
         with self._lock:
             self._check()
@@ -273,7 +276,18 @@ class MemoryStorage:
     def _add(self, position: int, stream: str | None, version: int | None, event: EncodedEvent, at: int) -> None:
         tags = _encode_tags(event.tags).decode() if event.tags else None
         self._rows.append(
-            (position, stream, version, event.type, event.schema_version, event.data, event.id, tags, event.metadata, at)
+            (
+                position,
+                stream,
+                version,
+                event.type,
+                event.schema_version,
+                event.data,
+                event.id,
+                tags,
+                event.metadata,
+                at,
+            )
         )
         self._positions.append(position)
         self._ids[event.id] = position

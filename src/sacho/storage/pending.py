@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sacho.events import EncodedEvent, Query, QueryItem, category_of
 
-
 Entry = tuple[int, "str | None", "int | None", EncodedEvent]
 """Position, stream, version and event."""
 
@@ -33,7 +32,7 @@ class Pending:
         if not self.entries or (query.items and not any(self._may_match(item) for item in query.items)):
             return None
         for position, stream, _, event in self.entries:
-            if position > after and query.matches_event(event, stream):
+            if position > after and query.matches(event.type, event.tags, stream):
                 return position
         return None
 

@@ -84,6 +84,12 @@ Outcome: TypeAlias = list[Appended] | SachoError
 """What became of one Write: an Appended for each of its parts, or the error that refused it."""
 
 
+Flush: TypeAlias = Callable[[], None]
+Tell: TypeAlias = Callable[[Outcome], Flush | None]
+"""Takes the outcome of a write. It must not block; where telling is cheaper for many at once, it returns what is to be
+called when all who were committed together have been told."""
+
+
 class Storage(Protocol):
     """An engine. All methods are thread-safe and blocking, but for `submit`; all raise StorageError where the log fails.
 
@@ -113,6 +119,9 @@ class Storage(Protocol):
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Like `write`, without waiting: the future has the result or the error. Cancelling it undoes nothing."""
 
+    def hand_in(self, write: Write, tell: Tell) -> None:
+        """Like `submit`, for those who keep futures of their own: `tell` is called with the outcome, by any thread."""
+
     def head(self) -> int:
         """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""
 
@@ -121,9 +130,7 @@ class Storage(Protocol):
     ) -> Iterator[list[Row]]:
         """Yield pages of the events of one stream with after < version <= to and position <= head, in order of version."""
 
-    def read_all(
-        self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool
-    ) -> Iterator[list[Row]]:
+    def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match, with after < position <= to, in order of position."""
 
     def correlated(self, correlation_id: str, *, after: int, to: int) -> Iterator[list[Row]]:

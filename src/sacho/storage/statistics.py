@@ -51,6 +51,4 @@ class Counting:
 
     def statistics(self, log_bytes: int, wal_bytes: int, oldest: float) -> StorageStatistics:
         """Return the counts with the sizes and age given."""
-        return StorageStatistics(
-            self.appends, self.conflicts, self.events, self.commits, log_bytes, wal_bytes, oldest
-        )
+        return StorageStatistics(self.appends, self.conflicts, self.events, self.commits, log_bytes, wal_bytes, oldest)

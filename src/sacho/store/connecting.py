@@ -69,7 +69,7 @@ def _open_memory(parts: SplitResult) -> Storage:
 
 
 def _open_sqlite(parts: SplitResult) -> Storage:
-    from sacho.storage.sqlite import SqliteStorage
+    from sacho.storage.sqlite import DEFAULT_TIMEOUT, SqliteStorage
 
     path = unquote(parts.path).removeprefix("/")
     if parts.netloc or not path or path == ":memory:":
@@ -77,20 +77,15 @@ def _open_sqlite(parts: SplitResult) -> Storage:
             "a SQLite log is named by a file: sqlite:///relative.db or sqlite:////absolute.db; "
             "for a log in memory use memory://"
         )
-    options = _options(parts, {"timeout": _seconds})
-    return SqliteStorage(Path(path).absolute(), **options)
+    timeout = DEFAULT_TIMEOUT
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name != "timeout":
+            raise InvalidURL(f"unknown option {name!r} in a sqlite URL; known is timeout")
+        timeout = _seconds(name, value)
+    return SqliteStorage(Path(path).absolute(), timeout)
 
 
 _OPENERS: dict[str, Callable[[SplitResult], Storage]] = {"memory": _open_memory, "sqlite": _open_sqlite}
-
-
-def _options(parts: SplitResult, known: dict[str, Callable[[str, str], float]]) -> dict[str, float]:
-    options: dict[str, float] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in known:
-            raise InvalidURL(f"unknown option {name!r} in a {parts.scheme} URL; known are {', '.join(sorted(known))}")
-        options[name] = known[name](name, value)
-    return options
 
 
 def _seconds(name: str, value: str) -> float:

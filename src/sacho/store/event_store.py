@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -199,7 +199,9 @@ class EventStore:
             raise InvalidQuery(f"{moment!r} has no time zone; say which, for example with tzinfo=UTC")
         return self.storage.position_at(round(moment.timestamp() * 1_000_000))
 
-    def streams(self, category: str | None = None, *, after: str = "", limit: int | None = None) -> Iterator[StreamInfo]:
+    def streams(
+        self, category: str | None = None, *, after: str = "", limit: int | None = None
+    ) -> Iterator[StreamInfo]:
         """Yield the streams (of a category) in order of id, each with its version and last time; `after` an id."""
         check_range(0, None, limit)
         for page in self.storage.streams(category=category, after=after, limit=limit):

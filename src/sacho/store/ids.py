@@ -14,7 +14,7 @@ from uuid import UUID
 _VERSION_7 = 0x7000 << 64
 _VARIANT = 0x80
 
-_random = Random()  # noqa: S311 - ids are unique, not secret
+_random = Random()
 os.register_at_fork(after_in_child=_random.seed)
 
 
@@ -26,9 +26,7 @@ def new_id() -> bytes:
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4_096 // 1_000_000
-    return (
-        milliseconds << 80 | _VERSION_7 | fraction << 64 | 1 << 63 | _random.getrandbits(62)
-    ).to_bytes(16)
+    return (milliseconds << 80 | _VERSION_7 | fraction << 64 | 1 << 63 | _random.getrandbits(62)).to_bytes(16)
 
 
 def uuid7() -> UUID:

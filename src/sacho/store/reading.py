@@ -33,9 +33,7 @@ class Decoding:
                 event = decode(data) if decode else self._first(type, schema_version, data, (stream, version, position))
             except ValueError:
                 event = self._encoding.decode(type, schema_version, data, (stream, version, position))
-            events.append(
-                RecordedEvent(position, stream, version, type, schema_version, event, id, tags, metadata, at)
-            )
+            events.append(RecordedEvent(position, stream, version, type, schema_version, event, id, tags, metadata, at))
         return events
 
     def events(self, rows: list[Row]) -> list[Any]:

@@ -22,6 +22,7 @@ from sacho.storage.port import (
     Row,
     Snapshot,
     StreamInfo,
+    Tell,
 )
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.connecting import (
@@ -98,6 +99,10 @@ class SqliteStorage:
         """Append without waiting."""
         return self._commits.submit(write)
 
+    def hand_in(self, write: Write, tell: Tell) -> None:
+        """Append without waiting; `tell` gets the outcome."""
+        self._commits.hand_in(write, tell)
+
     def head(self) -> int:
         """Return the highest position."""
         with self._readers.borrow() as connection:
@@ -110,9 +115,7 @@ class SqliteStorage:
         last = head if to is None else min(to, head)
         return reading.read_stream(self._readers.borrow, stream, after, last, limit, backwards, head)
 
-    def read_all(
-        self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool
-    ) -> Iterator[list[Row]]:
+    def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
         return reading.read_query(self._readers.borrow, query, after, to, limit, backwards)
 
@@ -237,7 +240,7 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
                 (version,) = connection.execute(STREAM_VERSION, (imported.stream,)).fetchone()
             if imported.version != version + 1:
                 raise InvalidAppend(f"version {imported.version} of {imported.stream!r} does not follow on {version}")
-            versions[imported.stream] = imported.version
+            versions[imported.stream] = version + 1
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
     insert_events(

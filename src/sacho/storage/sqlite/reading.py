@@ -164,7 +164,7 @@ def find(connection: sqlite3.Connection, ids: Sequence[bytes]) -> list[Row]:
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         marks = ",".join("?" * len(some))
-        rows += connection.execute(f"SELECT {COLUMNS} FROM events e WHERE e.id IN ({marks})", some)  # noqa: S608 - marks only
+        rows += connection.execute(f"SELECT {COLUMNS} FROM events e WHERE e.id IN ({marks})", some)
     return sorted(rows)
 
 
@@ -266,6 +266,7 @@ def _driver(connection: sqlite3.Connection, item: QueryItem, after: int, to: int
     """Return which part of an item is the narrowest: ("tag", the tag), ("types", ""), ("categories", "") or a range."""
     if to - after <= SHORT_RANGE:
         return "range", ""
+    parts: list[tuple[tuple[str, str], str, str, tuple[str, ...]]]
     parts = [(("tag", tag), "tags", "tag", (tag,)) for tag in item.tags]
     parts += [(("types", ""), "events", "type", item.types)] if item.types else []
     parts += [(("categories", ""), "events", "category", item.categories)] if item.categories else []
@@ -285,7 +286,7 @@ def _count(
     total = 0
     for name in names:
         (count,) = connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {column} = ? "  # noqa: S608 - constants only
+            f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {column} = ? "
             f"AND position > ? AND position <= ?{held} LIMIT ?)",
             (name, after, to, most - total),
         ).fetchone()
@@ -314,7 +315,7 @@ def _branches(item: QueryItem, driver: tuple[str, str]) -> Iterator[_Branch]:
             else ("category", "events_by_category", " AND e.stream IS NOT NULL")
         )
         select = (
-            f"SELECT e.position FROM events e INDEXED BY {index} "  # noqa: S608 - constants only
+            f"SELECT e.position FROM events e INDEXED BY {index} "
             f"WHERE e.{column} = ? AND {in_range.format('e')}{held}{filters}"
         )
         for name in getattr(item, kind):
@@ -323,7 +324,8 @@ def _branches(item: QueryItem, driver: tuple[str, str]) -> Iterator[_Branch]:
 
 def _filters(item: QueryItem, kind: str, driving_tag: str, alias: str) -> tuple[str, tuple[str, ...]]:
     """Return the conditions of an item's parts that do not drive the walk, and their values."""
-    text, values = "", ()
+    text = ""
+    values: tuple[str, ...] = ()
     for tag in item.tags:
         if kind != "tag" or tag != driving_tag:
             text += f" AND EXISTS (SELECT 1 FROM tags t WHERE t.tag = ? AND t.position = {alias}.position)"

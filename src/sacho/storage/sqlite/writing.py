@@ -34,6 +34,7 @@ REMEMBERED_STREAMS: Final = 20_000
 
 STREAM_VERSION: Final = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
 
+
 class Writer:
     """The one connection that writes. Its methods are called by one thread at a time, in the turn of the group commit."""
 
@@ -45,7 +46,12 @@ class Writer:
         self._timeout = timeout
         self._clock = clock
         self._counting = counting
-        self._forget()
+        self._seen: int | None = None
+        self._head = 0
+        self._versions: dict[str, int] = {}
+        self._pending = Pending(0)
+        self._written = 0
+        self._now = 0
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Write all that can be in one transaction; return what became of each. Raises StorageError if nothing could."""
@@ -100,12 +106,9 @@ class Writer:
         self._now = self._clock()
 
     def _forget(self) -> None:
-        self._seen: int | None = None
-        self._versions: dict[str, int] = {}
-        self._head = 0
-        self._pending = Pending(0)
+        self._seen = None
+        self._versions = {}
         self._written = 0
-        self._now = 0
 
     def _undo(self) -> None:
         self._forget()

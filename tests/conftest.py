@@ -1,0 +1,38 @@
+"""Counts of proofs: how many tries a run makes, and what it tells at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
+
+_counts: list[str] = []
+
+
+@pytest.fixture
+def soak_count() -> Callable[[int], int]:
+    """How many of a full count to try: all in a soak, else a tenth, at least one."""
+    return lambda full: full if IS_SOAK else max(1, full // 10)
+
+
+@pytest.fixture
+def counted() -> Callable[[str, object], None]:
+    """Tell a count; it is printed when the run ends."""
+    return lambda label, count: _counts.append(f"{label}: {count}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "proof" in Path(item.path).parts:
+            item.add_marker(pytest.mark.proof)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _counts:
+        terminalreporter.section("counts")
+        for line in _counts:
+            terminalreporter.write_line(line)
