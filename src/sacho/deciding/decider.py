@@ -16,8 +16,9 @@ E = TypeVar("E")
 class Decider(Generic[C, S, E]):
     """Decides by commands and evolves by events: `class Seats(Decider[Command, State, Event])`.
 
-    `initial` is the state before the first event. States are values: `evolve` returns a new one and never changes the
-    one it was given.
+    `initial` is the state before the first event. States are best values: `evolve` returns a new one. It may also change
+    the one it was given and return that, if `initial` is a property that makes a new one each time: an old state is
+    never used again. `decide` never changes anything.
     """
 
     initial: S

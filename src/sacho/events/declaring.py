@@ -117,7 +117,7 @@ def type_name_of(kind: str | type) -> str:
     return checked_name("event type", kind)
 
 
-class EventMeta(type(msgspec.Struct)):  # type: ignore[misc]  # the metaclass of msgspec is not exported
+class EventMeta(msgspec.StructMeta):
     """Takes `type=`, `version=`, `tags=` and `register=` from the class line; all else goes to msgspec."""
 
     def __new__(
@@ -155,6 +155,20 @@ class Event(msgspec.Struct, frozen=True, metaclass=EventMeta):
 
     Raises InvalidEventClass or DuplicateEventType when the class is made.
     """
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls,
+            *,
+            type: str | None = None,
+            version: int = 1,
+            tags: Iterable[str] = (),
+            register: bool = True,
+            kw_only: bool = False,
+            omit_defaults: bool = False,
+            rename: str | Mapping[str, str] | Callable[[str], str | None] | None = None,
+        ) -> None: ...
 
 
 def event(

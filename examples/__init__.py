@@ -1,0 +1,1 @@
+"""Applications built on Sacho, as a user would write them."""

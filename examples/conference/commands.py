@@ -1,0 +1,62 @@
+"""The commands of the reference application. So far `race`, which is also what it does without a command."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import cyclopts
+from rich.console import Console
+
+from examples.conference.race import Race, register
+from examples.conference.report import show, watch
+from sacho import SachoError
+
+app = cyclopts.App(name="conference", help="Conference management, built on Sacho.")
+
+
+@app.default
+@app.command
+def race(*, store: str | None = None, json: bool = False, registrants: int = 200) -> int:
+    """Let registrants race for the seats of one conference, from threads and processes, and check the outcome.
+
+    Parameters
+    ----------
+    store
+        URL of the event store to use, such as sqlite:///race.db; a file of its own in a temporary folder if left out.
+    json
+        Print the result as one JSON object, for programs.
+    registrants
+        How many people want seats.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="sacho-demo-") as folder:
+        url = store or f"sqlite:///{Path(folder, 'conference.db')}"
+        console = Console(quiet=json)
+        one = Race(url, registrants)
+        result = watch(one, console)
+        if json:
+            print(result.as_json())
+        else:
+            show(one, result, console)
+        return 0 if result.is_sound else 1
+
+
+@app.command(show=False)
+def registrants(url: str, conference_id: str, first: int, last: int) -> int:
+    """Be one of the processes of a race: the registrants from `first` up to, not including, `last`."""
+    register(url, conference_id, range(first, last))
+    return 0
+
+
+def main() -> None:
+    """Run the command line; end with the exit code."""
+    try:
+        code = app(sys.argv[1:], result_action="return_value")
+    except SachoError as error:
+        print(f"conference: error: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
