@@ -140,7 +140,7 @@ class EventMeta(msgspec.StructMeta):
             return cls
         return declare(cls, type, version, tags, register=register)
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **_: Any) -> None:
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **_: Any) -> None:  # noqa: N805 - a metaclass
         super().__init__(name, bases, namespace)
 
 

@@ -33,7 +33,8 @@ from sacho.storage.sqlite.connecting import (
     translate,
     when_free,
 )
-from sacho.storage.sqlite.inserting import event_row, insert_events, insert_tags
+from sacho.storage.sqlite.inserting import event_row, insert_events
+from sacho.storage.sqlite.marking import marked_to, write_marks
 from sacho.storage.sqlite.schema import identity_of, prepare
 from sacho.storage.sqlite.watching import Watcher
 from sacho.storage.sqlite.writing import STREAM_VERSION, Writer
@@ -246,4 +247,4 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
     insert_events(
         connection, [event_row(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events]
     )
-    insert_tags(connection, [(tag, one.position) for one in events for tag in one.event.tags])
+    write_marks(connection, marked_to(connection), position)

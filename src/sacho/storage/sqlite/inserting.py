@@ -31,17 +31,11 @@ def _statements(table: str, columns: str) -> dict[int, str]:
 
 
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
-_INSERT_TAGS: Final = _statements("tags", "tag, position")
 
 
 def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows made by `event_row`."""
     _insert(connection, _INSERT_EVENTS, rows)
-
-
-def insert_tags(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
-    """Insert (tag, position) pairs."""
-    _insert(connection, _INSERT_TAGS, rows)
 
 
 def event_row(

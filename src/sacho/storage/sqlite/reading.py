@@ -1,8 +1,8 @@
 """Reading: every read is a walk along an index, page by page, each page a statement of its own.
 
-A query is taken apart into branches that each follow one index in order of position: a tag, a type, a category, or,
-where few events are in range, the range itself. SQLite merges the branches; nothing is sorted, nothing scanned that a
-narrower index could have found.
+A query is taken apart into branches that each follow one mark in order of position: a tag, a type or a category,
+whichever of an item's parts is the narrowest; SQLite merges the branches. The events that have no marks yet, and short
+ranges, are looked through. Nothing is sorted, nothing scanned that a narrower index could have found.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from sacho.events import Query, QueryItem
+from sacho.events import Query, QueryItem, category_of
 from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, CategoryInfo, Row, StreamInfo, moment
+from sacho.storage.sqlite.marking import Group, groups, marked_to, named_between
 
 Borrow: TypeAlias = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -69,27 +70,37 @@ LIMIT :limit"""
 LAST_OF_STREAM: Final = """
 SELECT stream, version, position, recorded_at FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"""
 
-# The categories, each with its last event, by jumps from one to the next.
+# The marked categories, each with its last event, by jumps from one to the next.
 CATEGORIES: Final = """
-WITH RECURSIVE names (category) AS (
-    SELECT min(category) FROM events WHERE stream IS NOT NULL
+WITH RECURSIVE names (mark) AS (
+    SELECT min(mark) FROM marks WHERE mark > 'category:' AND mark < 'category;'
     UNION ALL
-    SELECT (SELECT min(category) FROM events WHERE category > names.category AND stream IS NOT NULL)
-    FROM names WHERE names.category IS NOT NULL
+    SELECT (SELECT min(mark) FROM marks WHERE mark > names.mark AND mark < 'category;')
+    FROM names WHERE names.mark IS NOT NULL
 )
-SELECT names.category, e.position, e.recorded_at
-FROM names JOIN events e ON e.position =
-    (SELECT max(position) FROM events WHERE category = names.category AND stream IS NOT NULL)"""
+SELECT substr(names.mark, 10), (SELECT max(position) FROM marks WHERE mark = names.mark)
+FROM names WHERE names.mark IS NOT NULL"""
+
+RECORDED_AT: Final = "SELECT recorded_at FROM events WHERE position = ?"
+
+# The positions of one mark in a range; behind it, for each further group, that the event has one of its marks.
+MARKED: Final = "SELECT d.position FROM marks d WHERE d.mark = ? AND d.position > ? AND d.position <= ?"
+HAS_MARK: Final = """
+AND EXISTS (SELECT 1 FROM json_each(?) AS o CROSS JOIN marks m ON m.mark = o.value AND m.position = d.position)"""
+
+# How many events have a mark in a range, up to a number.
+COUNT_MARKED: Final = """
+SELECT count(*) FROM (SELECT 1 FROM marks WHERE mark = ? AND position > ? AND position <= ? LIMIT ?)"""
 
 ABOVE_ALL_NAMES: Final = "\U0010ffff" * 64
 
 
 class _Branch(NamedTuple):
-    """A walk along one index: the statement without its order, and the values before and after the range."""
+    """A walk along one mark: the statement without its order, the mark, and what the other parts filter by."""
 
     select: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    mark: str
+    filters: tuple[str, ...]
 
 
 def head(connection: sqlite3.Connection) -> int:
@@ -135,13 +146,13 @@ def read_query(
     """Yield pages of the events that match a query."""
     if any(item == QueryItem() for item in query.items) or not query.items:
         return read_log(borrow, after, to, limit, backwards)
-    branches: list[_Branch] = []
+    plan: list[_Plan] = []
     statement = f"{AT_POSITIONS}{' DESC' if backwards else ''}"
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
-        if not branches:
-            branches.extend(_plan(connection, query, low, high))
-        positions = _positions(connection, branches, low, high, room, backwards)
+        if not plan:
+            plan.append(_plan(connection, query, low, high))
+        positions = _positions(connection, plan[0], low, high, room, backwards)
         rows, cut = _fetch(connection.execute(statement, (msgspec.json.encode(positions).decode(),)), len(positions))
         return rows, cut if len(rows) < len(positions) else len(positions) == room
 
@@ -184,7 +195,12 @@ def streams(borrow: Borrow, category: str | None, after: str, limit: int | None)
 
 def categories(connection: sqlite3.Connection) -> list[CategoryInfo]:
     """Return the categories in order of name."""
-    return [CategoryInfo(name, position, moment(at)) for name, position, at in connection.execute(CATEGORIES)]
+    last: dict[str, int] = dict(connection.execute(CATEGORIES))
+    for named in named_between(connection, marked_to(connection), head(connection)):
+        if named.stream is not None:
+            last[category_of(named.stream)] = named.position
+    times = {name: connection.execute(RECORDED_AT, (position,)).fetchone()[0] for name, position in last.items()}
+    return [CategoryInfo(name, last[name], moment(times[name])) for name in sorted(last)]
 
 
 def position_at(connection: sqlite3.Connection, recorded_at: int) -> int:
@@ -242,100 +258,97 @@ def _size(rows: list[Row]) -> int:
     return sum([len(row[DATA]) for row in rows])
 
 
+class _Plan(NamedTuple):
+    """How to find the events of a query: along marks up to `marked_to`, by looking through them above it."""
+
+    query: Query
+    branches: list[_Branch]
+    marked_to: int
+
+
+def _plan(connection: sqlite3.Connection, query: Query, after: int, to: int) -> _Plan:
+    """Choose for each item of a query the marks to follow: those of its narrowest part."""
+    marked = marked_to(connection)
+    if to - after <= SHORT_RANGE or after >= marked:
+        return _Plan(query, [], min(after, marked))
+    branches = [
+        branch for item in query.items for branch in _branches(groups(item), _narrowest(connection, item, after, to))
+    ]
+    return _Plan(query, branches, marked)
+
+
 def _positions(
+    connection: sqlite3.Connection, plan: _Plan, low: int, high: int, room: int, backwards: bool
+) -> list[int]:
+    """Return the first `room` positions in the range whose events match, in order."""
+
+    def marked() -> list[int]:
+        return _marked_positions(connection, plan.branches, low, min(high, plan.marked_to), room, backwards)
+
+    def unmarked() -> list[int]:
+        return _looked_through(connection, plan.query, max(low, plan.marked_to), high, backwards)
+
+    first, second = (unmarked, marked) if backwards else (marked, unmarked)
+    found = first()
+    return found[:room] if len(found) >= room else (found + second())[:room]
+
+
+def _looked_through(connection: sqlite3.Connection, query: Query, low: int, high: int, backwards: bool) -> list[int]:
+    if low >= high:
+        return []
+    found = [
+        named.position
+        for named in named_between(connection, low, high)
+        if query.matches(named.type, named.tags, named.stream)
+    ]
+    return found[::-1] if backwards else found
+
+
+def _marked_positions(
     connection: sqlite3.Connection, branches: list[_Branch], low: int, high: int, room: int, backwards: bool
 ) -> list[int]:
-    """Return the first `room` positions of all branches in the range, in order."""
+    if low >= high:
+        return []
     found: set[int] = set()
     order = "DESC" if backwards else "ASC"
     for start in range(0, len(branches), BRANCHES_PER_STATEMENT):
         some = branches[start : start + BRANCHES_PER_STATEMENT]
         statement = " UNION ".join(branch.select for branch in some)
-        values = [value for branch in some for value in (*branch.before, low, high, *branch.after)]
+        values = [value for branch in some for value in (branch.mark, low, high, *branch.filters)]
         rows = connection.execute(f"{statement} ORDER BY 1 {order} LIMIT ?", (*values, room))
         found.update(position for (position,) in rows)
     return sorted(found, reverse=backwards)[:room]
 
 
-def _plan(connection: sqlite3.Connection, query: Query, after: int, to: int) -> list[_Branch]:
-    """Choose for each item of a query the index to follow."""
-    return [branch for item in query.items for branch in _branches(item, _driver(connection, item, after, to))]
-
-
-def _driver(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> tuple[str, str]:
-    """Return which part of an item is the narrowest: ("tag", the tag), ("types", ""), ("categories", "") or a range."""
-    if to - after <= SHORT_RANGE:
-        return "range", ""
-    parts: list[tuple[tuple[str, str], str, str, tuple[str, ...]]]
-    parts = [(("tag", tag), "tags", "tag", (tag,)) for tag in item.tags]
-    parts += [(("types", ""), "events", "type", item.types)] if item.types else []
-    parts += [(("categories", ""), "events", "category", item.categories)] if item.categories else []
-    if len(parts) > 1:
+def _narrowest(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> int:
+    """Return which of an item's groups has the fewest events in the range, as far as it pays to count."""
+    found = groups(item)
+    if len(found) > 1:
         for step in COUNT_STEPS:
-            counts = [_count(connection, table, column, names, after, to, step) for _, table, column, names in parts]
+            counts = [_count(connection, group, after, to, step) for group in found]
             if min(counts) < step:
-                return parts[counts.index(min(counts))][0]
-    return parts[0][0]
+                return counts.index(min(counts))
+    return 0
 
 
-def _count(
-    connection: sqlite3.Connection, table: str, column: str, names: tuple[str, ...], after: int, to: int, most: int
-) -> int:
-    """Count the entries of some names in the range, up to `most`. Table and column are constants of this module."""
-    held = " AND stream IS NOT NULL" if column == "category" else ""
+def _count(connection: sqlite3.Connection, group: Group, after: int, to: int, most: int) -> int:
+    """Count the events of a group in the range, up to `most`."""
     total = 0
-    for name in names:
-        (count,) = connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {column} = ? "
-            f"AND position > ? AND position <= ?{held} LIMIT ?)",
-            (name, after, to, most - total),
-        ).fetchone()
+    for mark in group:
+        (count,) = connection.execute(COUNT_MARKED, (mark, after, to, most - total)).fetchone()
         total += count
         if total >= most:
             break
     return total
 
 
-def _branches(item: QueryItem, driver: tuple[str, str]) -> Iterator[_Branch]:
-    """Yield the walks of one item along the chosen index; the item's other parts filter on the way."""
-    kind, tag = driver
-    in_range = "{0}.position > ? AND {0}.position <= ?"
-    filters, values = _filters(item, kind, tag, "d" if kind == "tag" else "e")
-    if kind == "tag":
-        join = "CROSS JOIN events e ON e.position = d.position " if "e." in filters else ""
-        yield _Branch(
-            f"SELECT d.position FROM tags d {join}WHERE d.tag = ? AND {in_range.format('d')}{filters}", (tag,), values
-        )
-    elif kind == "range":
-        yield _Branch(f"SELECT e.position FROM events e WHERE {in_range.format('e')}{filters}", (), values)
-    else:
-        column, index, held = (
-            ("type", "events_by_type", "")
-            if kind == "types"
-            else ("category", "events_by_category", " AND e.stream IS NOT NULL")
-        )
-        select = (
-            f"SELECT e.position FROM events e INDEXED BY {index} "
-            f"WHERE e.{column} = ? AND {in_range.format('e')}{held}{filters}"
-        )
-        for name in getattr(item, kind):
-            yield _Branch(select, (name,), values)
-
-
-def _filters(item: QueryItem, kind: str, driving_tag: str, alias: str) -> tuple[str, tuple[str, ...]]:
-    """Return the conditions of an item's parts that do not drive the walk, and their values."""
-    text = ""
-    values: tuple[str, ...] = ()
-    for tag in item.tags:
-        if kind != "tag" or tag != driving_tag:
-            text += f" AND EXISTS (SELECT 1 FROM tags t WHERE t.tag = ? AND t.position = {alias}.position)"
-            values += (tag,)
-    for part, column in (("types", "type"), ("categories", "category")):
-        names = getattr(item, part)
-        if names and kind != part:
-            text += f" AND e.{column} IN (SELECT value FROM json_each(?))"
-            values += (msgspec.json.encode(names).decode(),)
-    return text, values
+def _branches(found: list[Group], narrowest: int) -> Iterator[_Branch]:
+    """Yield a walk for each mark of the narrowest group; the other groups filter on the way."""
+    others = [group for index, group in enumerate(found) if index != narrowest]
+    select = MARKED + HAS_MARK * len(others)
+    filters = tuple(msgspec.json.encode(group).decode() for group in others)
+    for mark in found[narrowest]:
+        yield _Branch(select, mark, filters)
 
 
 def _streams_between(borrow: Borrow, after: str, before: str, limit: int | None) -> Iterator[list[StreamInfo]]:

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from sacho.errors import (
     AppendConditionFailed,
@@ -20,17 +20,20 @@ from sacho.errors import (
     SachoError,
     WrongExpectedVersion,
 )
-from sacho.events import Appended, Expected, ExpectedVersion, StreamWrite, Write
+from sacho.events import Appended, EncodedEvent, Expected, ExpectedVersion, StreamWrite, Write
 from sacho.events.appending import ANY
 from sacho.storage.idempotency import first_result
-from sacho.storage.pending import Pending
 from sacho.storage.port import Outcome
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.connecting import translate, when_free
-from sacho.storage.sqlite.inserting import event_row, insert_events, insert_tags
+from sacho.storage.sqlite.inserting import event_row, insert_events
+from sacho.storage.sqlite.marking import MARK_EVERY, Named, Tail, marked_to, named_between, write_marks
 from sacho.storage.statistics import Counting
 
 REMEMBERED_STREAMS: Final = 20_000
+
+Entry: TypeAlias = tuple[int, str | None, int | None, EncodedEvent]
+"""An event with its position, stream and version."""
 
 STREAM_VERSION: Final = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
 
@@ -48,9 +51,11 @@ class Writer:
         self._counting = counting
         self._seen: int | None = None
         self._head = 0
+        self._marked_to = 0
+        self._tail: Tail | None = None
         self._versions: dict[str, int] = {}
-        self._pending = Pending(0)
-        self._written = 0
+        self._pending: list[Entry] = []
+        self._flushed = 0
         self._now = 0
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -61,7 +66,7 @@ class Writer:
         except sqlite3.IntegrityError:
             outcomes = self._transaction(writes, careful=True)
         refused = sum([isinstance(outcome, SachoError) for outcome in outcomes])
-        self._counting.commit(len(writes) - refused, refused, self._written, started)
+        self._counting.commit(len(writes) - refused, refused, len(self._pending), started)
         return outcomes
 
     @property
@@ -79,6 +84,9 @@ class Writer:
             self._refresh()
             outcomes = [self._outcome(write, careful) for write in writes]
             self._flush()
+            head = self._head + len(self._pending)
+            if head - self._marked_to >= MARK_EVERY:
+                write_marks(self._connection, self._marked_to, head)
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._undo()
@@ -89,7 +97,9 @@ class Writer:
             if isinstance(error, sqlite3.Error):
                 raise translate(error, self._path) from error
             raise
-        self._head = self._pending.head
+        self._head = head
+        if head - self._marked_to >= MARK_EVERY:
+            self._marked_to, self._tail = head, Tail()
         return outcomes
 
     def _refresh(self) -> None:
@@ -99,16 +109,18 @@ class Writer:
             self._forget()
             self._seen = seen
             self._head = reading.head(self._connection)
+            self._marked_to = marked_to(self._connection)
         elif len(self._versions) > REMEMBERED_STREAMS:
             self._versions.clear()
-        self._pending = Pending(self._head)
-        self._written = 0
+        self._pending = []
+        self._flushed = 0
         self._now = self._clock()
 
     def _forget(self) -> None:
         self._seen = None
+        self._tail = None
         self._versions = {}
-        self._written = 0
+        self._pending = []
 
     def _undo(self) -> None:
         self._forget()
@@ -174,31 +186,40 @@ class Writer:
     def _check_condition(self, write: Write) -> None:
         condition = write.condition
         assert condition is not None
-        found = self._pending.first_match(condition.query, condition.after)
-        if found is None and condition.after < self._head:
-            found = reading.first_match(self._connection, condition.query, condition.after, self._head)
+        found = None
+        if condition.after < self._marked_to:
+            found = reading.first_match(self._connection, condition.query, condition.after, self._marked_to)
+        if found is None:
+            found = self._known_tail().first_match(condition.query, condition.after)
         if found is not None:
             raise AppendConditionFailed(condition.after, found)
 
+    def _known_tail(self) -> Tail:
+        """Return the events behind the marks, read from the log if another connection wrote some of them."""
+        if self._tail is None:
+            self._tail = Tail()
+            for named in named_between(self._connection, self._marked_to, self._head):
+                self._tail.add(named)
+            for position, stream, _, event in self._pending:
+                self._tail.add(Named(position, event.type, stream, event.tags))
+        return self._tail
+
     def _join(self, part: StreamWrite, start: int | None) -> Appended:
-        pending, version = self._pending, start
+        version = start
+        position = self._head + len(self._pending)
         for event in part.events:
+            position += 1
             version = None if version is None else version + 1
-            pending.add(part.stream, version, event)
+            self._pending.append((position, part.stream, version, event))
+            if self._tail is not None:
+                self._tail.add(Named(position, event.type, part.stream, event.tags))
         if part.stream is not None and version is not None:
             self._versions[part.stream] = version
-        return Appended(version, pending.head)
+        return Appended(version, position)
 
     def _flush(self) -> None:
         """Hand the pending events that are not yet there to SQLite."""
-        entries = self._pending.entries
-        if self._written:
-            entries = entries[self._written :]
-        if not entries:
-            return
-        self._written += len(entries)
-        now = self._now
-        insert_events(self._connection, [event_row(*entry, now) for entry in entries])
-        tags = [(tag, position) for position, _, _, event in entries for tag in event.tags]
-        if tags:
-            insert_tags(self._connection, tags)
+        entries = self._pending[self._flushed :] if self._flushed else self._pending
+        if entries:
+            self._flushed = len(self._pending)
+            insert_events(self._connection, [event_row(*entry, self._now) for entry in entries])

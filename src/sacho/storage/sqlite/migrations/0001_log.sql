@@ -1,10 +1,11 @@
--- The log: its identity, the events, their tags, and disposable snapshots.
+-- The log: its identity, the events, their index by name, and disposable snapshots.
 
--- Which log this is and which life of it. One row.
+-- Which log this is and which life of it; and up to which position events have their marks. One row.
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,
-    epoch INTEGER NOT NULL
+    epoch INTEGER NOT NULL,
+    marked_to INTEGER NOT NULL DEFAULT 0
 );
 
 -- Every event that ever happened, in order of position. `recorded_at` is in microseconds since 1970 UTC.
@@ -25,15 +26,14 @@ CREATE TABLE events (
 
 CREATE UNIQUE INDEX events_by_id ON events (id);
 CREATE UNIQUE INDEX events_by_stream ON events (stream, version) WHERE stream IS NOT NULL;
-CREATE INDEX events_by_type ON events (type);
-CREATE INDEX events_by_category ON events (category) WHERE stream IS NOT NULL;
 CREATE INDEX events_by_correlation ON events (correlation_id) WHERE correlation_id IS NOT NULL;
 
--- Which events carry a tag, in order of position.
-CREATE TABLE tags (
-    tag TEXT NOT NULL,
+-- The index by name: `type:NAME`, `category:NAME` and `tag:KEY:VALUE` with the positions of their events, up to
+-- log.marked_to. The few events behind that are looked through one by one.
+CREATE TABLE marks (
+    mark TEXT NOT NULL,
     position INTEGER NOT NULL,
-    PRIMARY KEY (tag, position)
+    PRIMARY KEY (mark, position)
 ) WITHOUT ROWID;
 
 -- Folded states, one for each stream at most. They may be dropped at any time.
@@ -55,8 +55,8 @@ CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
 WHEN NEW.position <= (SELECT max(position) FROM events)
 BEGIN SELECT RAISE(ABORT, 'events are only ever appended, at a position above all others'); END;
 
-CREATE TRIGGER tags_are_never_updated BEFORE UPDATE ON tags
-BEGIN SELECT RAISE(ABORT, 'the tags of an event are immutable'); END;
+CREATE TRIGGER marks_are_never_updated BEFORE UPDATE ON marks
+BEGIN SELECT RAISE(ABORT, 'the marks of an event are immutable'); END;
 
-CREATE TRIGGER tags_are_never_deleted BEFORE DELETE ON tags
-BEGIN SELECT RAISE(ABORT, 'the tags of an event are immutable'); END;
+CREATE TRIGGER marks_are_never_deleted BEFORE DELETE ON marks
+BEGIN SELECT RAISE(ABORT, 'the marks of an event are immutable'); END;
