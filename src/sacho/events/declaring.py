@@ -23,6 +23,9 @@ T = TypeVar("T", bound=type)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _ATTRIBUTE = "__sacho_event__"
 
+_KNOWN_TAGS: set[str] = set()
+_MOST_KNOWN_TAGS = 10_000
+
 DEFAULT_TYPES: dict[str, type] = {}
 """Every event class that was declared without `register=False`, by its type name: the default registry's content."""
 
@@ -52,10 +55,15 @@ class TagTemplate(msgspec.Struct, frozen=True):
             raise ValueError(f"tag template {text!r} needs its key in plain text before the first ':'")
         return cls(text, pieces, names)
 
-    def fill(self, event: object) -> Iterable[str]:
-        """Yield the tags of one event: none where a field is None, one for each member of a collection."""
-        texts = [self.pieces[0]]
-        for field, piece in zip(self.fields, self.pieces[1:], strict=True):
+    def fill(self, event: object) -> list[str]:
+        """Return the tags of one event: none where a field is None, one for each member of a collection."""
+        pieces = self.pieces
+        if len(self.fields) == 1:
+            value = getattr(event, self.fields[0])
+            if value.__class__ is str:
+                return [pieces[0] + value + pieces[1]]
+        texts = [pieces[0]]
+        for field, piece in zip(self.fields, pieces[1:], strict=True):
             values = _tag_values(getattr(event, field))
             texts = [f"{text}{value}{piece}" for text in texts for value in values]
         return texts
@@ -76,10 +84,10 @@ class Declaration(msgspec.Struct, frozen=True):
 
     def tags(self, event: Any) -> list[str]:
         """Return the tags of `event`, checked. Raises InvalidName where a filled tag breaks the rules."""
-        found = [checked_tag(tag) for template in self.templates for tag in template.fill(event)]
+        found = [tag for template in self.templates for tag in template.fill(event)]
         if self.computed:
-            found.extend(checked_tag(tag) for tag in event.tags())
-        return found
+            found.extend(event.tags())
+        return [tag if tag in _KNOWN_TAGS else _known_tag(tag) for tag in found]
 
 
 def declare(cls: T, type: str | None, version: int, tags: Iterable[str], *, register: bool) -> T:
@@ -235,6 +243,15 @@ def _is_the_same_again(there: type, cls: type) -> bool:
     if there.__module__ != cls.__module__ or there.__qualname__ != cls.__qualname__:
         return False
     return "<locals>" not in cls.__qualname__
+
+
+def _known_tag(tag: str) -> str:
+    """Return `tag`, checked; remember it, since the same tags come again and again."""
+    checked_tag(tag)
+    if len(_KNOWN_TAGS) >= _MOST_KNOWN_TAGS:
+        _KNOWN_TAGS.clear()
+    _KNOWN_TAGS.add(tag)
+    return tag
 
 
 def _tag_values(value: object) -> list[str]:

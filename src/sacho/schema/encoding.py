@@ -7,7 +7,7 @@ to stand between, such as the encryption of personal fields, has its place in `e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -66,7 +66,7 @@ class Encoding:
             type,
             version,
             data.decode(),
-            tuple(sorted(set(tags))) if tags else (),
+            tuple(tags) if len(tags) < 2 else tuple(sorted(set(tags))),
             encode_metadata(type, metadata) if metadata else None,
             _correlation_id(type, metadata) if metadata else None,
         )
@@ -92,7 +92,7 @@ class Encoding:
         cls = self.registry.find(type)
         return None if cls is None else self._decoders.get((cls, schema_version))
 
-    def _encode(self, event: Any) -> tuple[str, int, bytes, Iterable[str]]:
+    def _encode(self, event: Any) -> tuple[str, int, bytes, Sequence[str]]:
         cls = event.__class__
         writer = self._writers.get(cls)
         if writer is None or self.registry.find(writer.declared.type) is not cls:
@@ -101,7 +101,7 @@ class Encoding:
         data = _json(declared.type, event if writer.values is None else writer.values(event))
         return declared.type, declared.version, data, declared.tags(event) if writer.has_tags else ()
 
-    def _encode_raw(self, event: RawEvent) -> tuple[str, int, bytes, Iterable[str]]:
+    def _encode_raw(self, event: RawEvent) -> tuple[str, int, bytes, Sequence[str]]:
         version = event.schema_version
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise InvalidEvent(event.type, f"schema version {version!r} is not a whole number from 1")
