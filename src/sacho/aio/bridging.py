@@ -57,7 +57,16 @@ class Bridge:
             waiter, result = self._told.popleft()
             if waiter.done():
                 continue
+            if isinstance(result, StopIteration):
+                result = _as_runtime_error(result)
             if isinstance(result, BaseException):
                 waiter.set_exception(result)
             else:
                 waiter.set_result(result)
+
+
+def _as_runtime_error(stop: StopIteration) -> RuntimeError:
+    """Return what a coroutine makes of a StopIteration that comes out of it; a future cannot carry one."""
+    error = RuntimeError("the work raised StopIteration")
+    error.__cause__ = stop
+    return error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
@@ -17,11 +18,12 @@ from sacho.deciding.decider import Decider
 from sacho.deciding.lane import Lane, TellOutcome, Waiting
 from sacho.deciding.outcome import Loaded, Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.round import NO_BOUND, Round
+from sacho.deciding.round import NO_BOUND, Round, is_interrupt
 from sacho.deciding.state_cache import StateCache
 from sacho.errors import SachoError, StoreClosed
 from sacho.events.naming import checked_name
 from sacho.store import current_metadata, uuid7
+from sacho.store.event_store import check_range
 
 if TYPE_CHECKING:
     from sacho.store import EventStore
@@ -80,6 +82,7 @@ class CommandHandler(Generic[C, S, E]):
     def load(self, stream: str, *, to: int | None = None) -> Loaded[S]:
         """Return the state folded from the stream's events, now or as of version `to`. Always a state of its own."""
         checked_name("stream id", stream)
+        check_range(0, to, None)
         state, version, position = self.decider.initial, 0, 0
         decode = self.store.decoding(raw=False).events
         for rows in self.store.storage.read(stream, after=0, to=to, limit=None, backwards=False, head=NO_BOUND):
@@ -94,9 +97,7 @@ class CommandHandler(Generic[C, S, E]):
     def _enter(self, stream: str, command: C, command_id: UUID | str | None, tell: TellOutcome) -> Lane | None:
         """Let a command wait in its stream's lane; return the lane if nobody works on it yet."""
         checked_name("stream id", stream)
-        if isinstance(command_id, str):
-            checked_name("command id", command_id)
-        id = uuid7() if command_id is None else command_id
+        id = uuid7() if command_id is None else _one_form(command_id)
         waiting = Waiting(command, id, command_id is not None, current_metadata(), tell)
         with self._lock:
             lane = self._lanes.get(stream)
@@ -116,7 +117,9 @@ class CommandHandler(Generic[C, S, E]):
                 batch = ()
                 if until is not None and until.done():
                     break
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             lane.fail(batch, error)
         finally:
             lane.back([waiting.again() for waiting in batch if not waiting.is_done])
@@ -155,6 +158,15 @@ class CommandHandler(Generic[C, S, E]):
             with self._lock:
                 del self._lanes[lane.stream]
                 lane.fail(lane.take_all(), closed)
+
+
+def _one_form(command_id: UUID | str) -> UUID | str:
+    """Return the id of a command in one form: a UUID that was given as its text is the same id."""
+    if isinstance(command_id, UUID):
+        return command_id
+    with suppress(ValueError):
+        return UUID(checked_name("command id", command_id))
+    return command_id
 
 
 def _settle(future: Future[Outcome], result: Outcome | BaseException) -> None:

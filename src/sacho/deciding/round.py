@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -56,7 +57,9 @@ class Round(Generic[C, S, E]):
         try:
             folded = self._catch_up(cached)
             known = self._known_outcomes()
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.results = [(waiting, error) for waiting in self._commands]
             return None
         folded, is_sound = self._decide(folded, known)
@@ -113,7 +116,9 @@ class Round(Generic[C, S, E]):
                 events = tuple(self._decider.decide(waiting.command, state))
                 write = self._write(waiting, events, version) if events else None
                 state = self._decider.fold(state, events)
-            except Exception as refusal:
+            except BaseException as refusal:
+                if is_interrupt(refusal):
+                    raise
                 self._steps.append(_Step(waiting, version, (), None, refusal))
                 if not self._decider.is_reusable(state):
                     self.again.extend(self._commands[index + 1 :])
@@ -179,3 +184,8 @@ def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:
     if metadata["causation_id"] != command_id:
         metadata["command_id"] = command_id
     return metadata
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether an error is the user's Ctrl-C and not the command's fault: it comes to the main thread, at any time."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sacho.errors import InvalidAppend, InvalidQuery, UnsupportedOperation
+from sacho.errors import InvalidAppend, InvalidQuery, StoreClosed, UnsupportedOperation
 from sacho.events import (
     ANY,
     NO_STREAM,
@@ -61,6 +61,7 @@ class EventStore:
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
+        self._closed = False
 
     # --- appending ------------------------------------------------------------------------------------
 
@@ -252,6 +253,8 @@ class EventStore:
     def background(self) -> ThreadPoolExecutor:
         """The store's few threads for work that nobody's own thread should do. Raises StoreClosed or StoreForked."""
         with self._lock:
+            if self._closed:
+                raise StoreClosed
             if self._background is None:
                 self.storage.head()
                 self._background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="sacho-background")
@@ -262,6 +265,7 @@ class EventStore:
         for subscription in tuple(self._subscriptions):
             subscription.end()
         with self._lock:
+            self._closed = True
             background, self._background = self._background, None
         if background is not None:
             background.shutdown(wait=True)

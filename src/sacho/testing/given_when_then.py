@@ -42,19 +42,23 @@ class Given(Generic[C, S, E]):
 
     def __init__(self, decider: Decider[C, S, E], events: Iterable[E]) -> None:
         self._decider = decider
-        self._state = decider.fold(decider.initial, events)
+        self._events = tuple(events)
 
     def when(self, command: C) -> When[S, E]:
         """Let the decider decide a command. What it raises is kept for `then_refused`."""
+        state = self._state()
         try:
-            events: list[E] = list(self._decider.decide(command, self._state))
+            events: list[E] = list(self._decider.decide(command, state))
         except Exception as refusal:
-            return When(command, self._state, [], refusal)
-        return When(command, self._decider.fold(self._state, events), events, None)
+            return When(command, state, [], refusal)
+        return When(command, self._decider.fold(state, events), events, None)
 
     def state_is(self, expected: S) -> None:
         """Assert the state that the events lead to."""
-        _assert_equal("the state after what was given", self._state, expected)
+        _assert_equal("the state after what was given", self._state(), expected)
+
+    def _state(self) -> S:
+        return self._decider.fold(self._decider.initial, self._events)
 
 
 class When(Generic[S, E]):
