@@ -20,6 +20,7 @@ class Audit:
     def __init__(self) -> None:
         self.events = 0
         self.on_sale: Seats = {}
+        self.deltas: Counter[str] = Counter()
         self.first_held: dict[str, Seats] = {}
         self.holders: dict[str, Seats] = {}
         self.given_back = 0
@@ -28,6 +29,7 @@ class Audit:
     def take(self, recorded: RecordedEvent) -> None:
         """Count one event in."""
         self.events += 1
+        self.deltas.update(getattr(recorded.event, "deltas", {}))
         match recorded.event:
             case AvailableSeatsChanged(_, deltas):
                 for seat_type, delta in deltas.items():
@@ -36,7 +38,8 @@ class Audit:
                 self.first_held.setdefault(reservation_id, held)
                 self.holders[reservation_id] = held
             case ReservationCancelled(_, reservation_id) | SeatsReleased(_, reservation_id):
-                del self.holders[reservation_id]
+                if self.holders.pop(reservation_id, None) is None:
+                    self.faults.append(f"{reservation_id} gave back what it did not hold at version {recorded.version}")
                 self.given_back += 1
         for seat_type, quantity in self.held().items():
             if quantity > self.on_sale.get(seat_type, 0):
@@ -52,10 +55,14 @@ class Audit:
     def compare(self, remaining: Seats, registrants: int) -> list[str]:
         """Return where the fold says something else than the count, or somebody was not answered."""
         held = self.held()
-        faults = [
-            f"{remaining.get(seat_type)} {seat_type} seats remain by the fold, {quantity - held[seat_type]} by the count"
+        counts = [
+            (seat_type, remaining.get(seat_type), quantity - held[seat_type], self.deltas[seat_type])
             for seat_type, quantity in self.on_sale.items()
-            if remaining.get(seat_type) != quantity - held[seat_type]
+        ]
+        faults = [
+            f"{seat_type} seats: {folded} remain by the fold, {counted} by what is held, {summed} by the deltas"
+            for seat_type, folded, counted, summed in counts
+            if not folded == counted == summed or folded < 0
         ]
         if len(self.first_held) != registrants:
             faults.append(f"{len(self.first_held)} of {registrants} registrants were answered")

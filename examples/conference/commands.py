@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import cyclopts
 from rich.console import Console
@@ -13,12 +14,15 @@ from examples.conference.race import Race, register
 from examples.conference.report import show, watch
 from sacho import SachoError
 
+WIDTH_OF_PIPES = 120
+HowMany = Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))]
+
 app = cyclopts.App(name="conference", help="Conference management, built on Sacho.")
 
 
 @app.default
 @app.command
-def race(*, store: str | None = None, json: bool = False, registrants: int = 200) -> int:
+def race(*, store: str | None = None, json: bool = False, registrants: HowMany = 200) -> int:
     """Let registrants race for the seats of one conference, from threads and processes, and check the outcome.
 
     Parameters
@@ -33,7 +37,7 @@ def race(*, store: str | None = None, json: bool = False, registrants: int = 200
     """
     with tempfile.TemporaryDirectory(prefix="sacho-demo-") as folder:
         url = store or f"sqlite:///{Path(folder, 'conference.db')}"
-        console = Console(quiet=json)
+        console = Console(quiet=json, width=None if sys.stdout.isatty() else WIDTH_OF_PIPES)
         one = Race(url, registrants)
         result = watch(one, console)
         if json:

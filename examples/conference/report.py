@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import time
+from collections.abc import Sequence
+from subprocess import Popen, TimeoutExpired
 from typing import Final
 
 from rich.console import Console
@@ -17,7 +19,7 @@ from examples.conference.seats import (
     Seats,
     SeatsAvailability,
 )
-from sacho import CommandHandler, EventStore, Query, QueryItem, RecordedEvent
+from sacho import CommandHandler, EventStore, Query, QueryItem, RecordedEvent, Subscription
 
 ROWS: Final = 6
 PATIENCE_SECONDS: Final = 60.0
@@ -25,17 +27,16 @@ PATIENCE_SECONDS: Final = 60.0
 
 def watch(race: Race, console: Console) -> Result:
     """Run the race and show its progress, as the log tells it; return what came of it."""
-    with sacho.connect(race.url) as store:
+    with sacho.connect(race.url, require={"cross-process"}) as store:
         race.put_on_sale(store)
         processes = race.start()
         try:
-            _follow(store, race, console)
-            codes = [process.wait(PATIENCE_SECONDS) for process in processes]
+            _follow(store, race, processes, console)
+            codes = [_exit_code(process) for process in processes]
         finally:
             for process in processes:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+                process.kill()
+                process.wait()
         result = race.result(store)
     if any(codes):
         result.faults.append(f"the processes ended with {codes}")
@@ -57,8 +58,8 @@ def show(race: Race, result: Result, console: Console) -> None:
         console.print("[bold green]Not one seat was sold twice.[/]")
 
 
-def _follow(store: EventStore, race: Race, console: Console) -> None:
-    """Follow the ends of reservations in the log until there is one for each registrant."""
+def _follow(store: EventStore, race: Race, processes: Sequence[Popen[bytes]], console: Console) -> None:
+    """Follow the ends of reservations in the log until there is one for each registrant, or nobody races any more."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     query = Query(
         QueryItem(types=[ReservationCommitted, ReservationCancelled], tags=[f"conference:{race.conference_id}"])
@@ -66,22 +67,40 @@ def _follow(store: EventStore, race: Race, console: Console) -> None:
     with Progress(*columns, console=console, disable=console.quiet) as progress, store.subscribe(query) as live:
         task = progress.add_task("registrants", total=race.registrants)
         for _ in range(race.registrants):
-            if live.next(timeout=PATIENCE_SECONDS) is None:
-                print(f"no registrant was done for {PATIENCE_SECONDS:g} s", file=sys.stderr)
+            if not _one_more(live, processes):
                 return
             progress.advance(task)
 
 
+def _one_more(live: Subscription, processes: Sequence[Popen[bytes]]) -> bool:
+    """Wait for one more event; give up when all processes have ended without it, or have become silent."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends:
+        has_ended = all(process.poll() is not None for process in processes)
+        if live.next(timeout=0.2) is not None:
+            return True
+        if has_ended:
+            break
+    return False
+
+
+def _exit_code(process: Popen[bytes]) -> int | str:
+    try:
+        return process.wait(PATIENCE_SECONDS)
+    except TimeoutExpired:
+        return "no end"
+
+
 def _history(store: EventStore, stream: str) -> Table:
     table = Table(title=f"History of {stream}")
-    for name in ("version", "time", "event", "what changed", "by"):
+    for name in ("version", "time", "event", "what changed", "by", "command"):
         table.add_column(name, justify="right" if name == "version" else "left")
     first = list(store.read(stream, limit=ROWS))
     last = list(store.read(stream, backwards=True, limit=ROWS))[::-1]
     for recorded in first:
         table.add_row(*_row(recorded))
     if last and first and last[0].version and first[-1].version and last[0].version > first[-1].version + 1:
-        table.add_row("…", "", "", "", "")
+        table.add_row("…")
     for recorded in last:
         if recorded.version and first[-1].version and recorded.version > first[-1].version:
             table.add_row(*_row(recorded))
@@ -89,7 +108,8 @@ def _history(store: EventStore, stream: str) -> Table:
 
 
 def _row(recorded: RecordedEvent) -> tuple[str, ...]:
-    changes = _in_words(getattr(recorded.event, "deltas", {}))
+    deltas = getattr(recorded.event, "deltas", {})
+    changes = ", ".join(f"{delta:+} {seat_type}" for seat_type, delta in deltas.items())
     whose = getattr(recorded.event, "reservation_id", "")
     return (
         str(recorded.version),
@@ -97,6 +117,7 @@ def _row(recorded: RecordedEvent) -> tuple[str, ...]:
         recorded.type,
         f"{whose} {changes}".strip(),
         str(recorded.metadata.get("actor", "")),
+        str(recorded.metadata.get("command", "")),
     )
 
 
@@ -114,4 +135,4 @@ def _states(store: EventStore, stream: str) -> Table:
 
 
 def _in_words(seats: Seats) -> str:
-    return ", ".join(f"{quantity:+} {seat_type}" for seat_type, quantity in seats.items())
+    return ", ".join(f"{quantity} {seat_type}" for seat_type, quantity in seats.items())

@@ -164,9 +164,10 @@ def _one_form(command_id: UUID | str) -> UUID | str:
     """Return the id of a command in one form: a UUID that was given as its text is the same id."""
     if isinstance(command_id, UUID):
         return command_id
+    text = checked_name("command id", command_id)
     with suppress(ValueError):
-        return UUID(checked_name("command id", command_id))
-    return command_id
+        return UUID(text)
+    return text
 
 
 def _settle(future: Future[Outcome], result: Outcome | BaseException) -> None:

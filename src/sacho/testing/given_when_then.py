@@ -43,6 +43,7 @@ class Given(Generic[C, S, E]):
     def __init__(self, decider: Decider[C, S, E], events: Iterable[E]) -> None:
         self._decider = decider
         self._events = tuple(events)
+        self._state()
 
     def when(self, command: C) -> When[S, E]:
         """Let the decider decide a command. What it raises is kept for `then_refused`."""
