@@ -67,13 +67,15 @@ class GroupCommit:
         self._gate = threading.Lock()
         self._waiting: SimpleQueue[_Ticket | None] = SimpleQueue()
         self._carried: _Ticket | None = None
+        self._queued = 0
+        """How many tickets wait, up to when their turn has come: a newcomer does not go before them."""
         self._thread: threading.Thread | None = None
         self._closed = False
         self._under_way: float | None = None
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
-        if self._waiting.empty() and self._turn.acquire(blocking=False):
+        if not self._queued and self._turn.acquire(blocking=False):
             try:
                 self.check()
                 return self._run(writes, time.monotonic())
@@ -123,17 +125,21 @@ class GroupCommit:
             pass
 
     def _enqueue(self, ticket: _Ticket) -> None:
+        self.check()
         with self._gate:
             self.check()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name=f"sacho-{self._name}-commit", daemon=True)
                 self._thread.start()
+            self._queued += 1
             self._waiting.put(ticket)
 
     def _serve(self) -> None:
         while (first := self._carried or self._waiting.get()) is not None:
             with self._turn:
                 tickets = self._take(first)
+                with self._gate:
+                    self._queued -= len(tickets)
                 outcomes = self._outcomes([write for ticket in tickets for write in ticket.writes], first.since)
             self._tell(tickets, outcomes)
 

@@ -28,6 +28,7 @@ from sacho.events.appending import checked_expected
 from sacho.events.naming import checked_name
 from sacho.events.querying import checked_position
 from sacho.schema import Encoding
+from sacho.storage.processes import same_process
 from sacho.store.context import current_metadata
 from sacho.store.ids import new_id
 from sacho.store.reading import Decoding, Reading
@@ -62,6 +63,7 @@ class EventStore:
         self._lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
         self._closed = False
+        self._is_same_process = same_process()
 
     # --- appending ------------------------------------------------------------------------------------
 
@@ -261,7 +263,12 @@ class EventStore:
             return self._background
 
     def close(self) -> None:
-        """End subscriptions, let appends under way finish, release all. Closing twice is fine."""
+        """End subscriptions, let appends under way finish, release all. Closing twice is fine.
+
+        In a process forked from the one that opened the store it does nothing: what is open belongs to the parent.
+        """
+        if not self._is_same_process():
+            return
         for subscription in tuple(self._subscriptions):
             subscription.end()
         with self._lock:

@@ -10,10 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sacho.errors import StoreClosed
 from sacho.events import Query, RecordedEvent
+from sacho.storage.port import CHUNK_BYTES
 from sacho.store.reading import Decoding
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 """How many events a subscription reads ahead at most."""
 REMEMBERED_BATCHES: Final = 64
+REMEMBERED_BYTES: Final = 128 * 1024
+"""How large a batch may be, as JSON, to be kept for others who want the same."""
+
+BatchKey: TypeAlias = tuple[Decoding, Query, int, int]
+Batch: TypeAlias = tuple[list[RecordedEvent], int]
 
 
 class Feed:
@@ -32,25 +38,24 @@ class Feed:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._recent: dict[tuple[Decoding, Query, int, int], tuple[list[RecordedEvent], int]] = {}
+        self._recent: dict[BatchKey, Batch] = {}
         self._lock = threading.Lock()
 
-    def recent(self, decoding: Decoding, query: Query, after: int, head: int) -> tuple[list[RecordedEvent], int] | None:
+    def recent(self, decoding: Decoding, query: Query, after: int, head: int) -> Batch | None:
         """Return what `batch` would if it was asked the same a moment ago, without touching the log."""
         return self._recent.get((decoding, query, after, head))
 
-    def batch(self, decoding: Decoding, query: Query, after: int, head: int) -> tuple[list[RecordedEvent], int]:
+    def batch(self, decoding: Decoding, query: Query, after: int, head: int) -> Batch:
         """Return the next events that match, and up to which position the log has been looked through."""
         key = (decoding, query, after, head)
         found = self._recent.get(key)
         if found is None:
-            pages = self._storage.read_all(query, after=after, to=head, limit=BATCH, backwards=False)
-            rows = [row for page in pages for row in page]
-            found = decoding.page(rows), rows[-1][0] if len(rows) == BATCH else head
-            with self._lock:
-                while len(self._recent) >= REMEMBERED_BATCHES:
-                    del self._recent[next(iter(self._recent))]
-                self._recent[key] = found
+            rows = next(self._storage.read_all(query, after=after, to=head, limit=BATCH, backwards=False), [])
+            size = sum([len(row[5]) for row in rows])
+            is_cut = len(rows) == BATCH or size >= CHUNK_BYTES
+            found = decoding.page(rows), rows[-1][0] if is_cut else head
+            if size <= REMEMBERED_BYTES:
+                self._remember(key, found)
         return found
 
     def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
@@ -60,6 +65,12 @@ class Feed:
     def head(self) -> int:
         """Return the log's head."""
         return self._storage.head()
+
+    def _remember(self, key: BatchKey, batch: Batch) -> None:
+        with self._lock:
+            while len(self._recent) >= REMEMBERED_BATCHES:
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = batch
 
 
 class Subscription:

@@ -27,7 +27,9 @@ POSITION: Final = 0
 VERSION: Final = 2
 DATA: Final = 5
 
-FETCH_ROWS: Final = 250
+FIRST_FETCH_ROWS: Final = 8
+FETCH_ROWS: Final = 512
+"""How many rows are taken before their size is looked at; few at first, since each may be large."""
 SHORT_RANGE: Final = 100
 """Up to how many positions are simply walked through, whatever the query."""
 BRANCHES_PER_STATEMENT: Final = 200
@@ -240,16 +242,15 @@ def _pages(
 
 def _fetch(cursor: sqlite3.Cursor, room: int) -> tuple[list[Row], bool]:
     """Return up to `room` rows, fewer where they are large, and whether there may be more."""
-    rows: list[Row] = cursor.fetchmany(FETCH_ROWS)
-    if len(rows) < FETCH_ROWS:
-        return rows, len(rows) == room
-    size = _size(rows)
+    rows: list[Row] = []
+    size, step = 0, FIRST_FETCH_ROWS
     while size < CHUNK_BYTES and len(rows) < room:
-        part = cursor.fetchmany(FETCH_ROWS)
+        part = cursor.fetchmany(step)
         rows += part
-        if len(part) < FETCH_ROWS:
+        if len(part) < step:
             return rows, len(rows) == room
         size += _size(part)
+        step = min(step * 4, FETCH_ROWS)
     cursor.close()
     return rows, True
 

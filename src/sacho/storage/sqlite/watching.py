@@ -35,9 +35,9 @@ class Watcher:
 
     def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Take a listener in and see to it that the thread runs; return what takes it out again."""
-        remove = self._wakeups.add(callback)
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            remove = self._wakeups.add(callback)
+            if self._thread is None:
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
                     target=self._watch, args=(self._stop,), name="sacho-sqlite-watch", daemon=True
@@ -45,23 +45,24 @@ class Watcher:
                 self._thread.start()
 
         def end() -> None:
-            remove()
-            if not self._wakeups:
-                self._end()
+            with self._lock:
+                remove()
+                if not self._wakeups:
+                    self._end()
 
         return end
 
     def close(self) -> None:
         """End the thread and wait for it."""
-        thread = self._end()
+        with self._lock:
+            thread = self._end()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def _end(self) -> threading.Thread | None:
-        with self._lock:
-            thread, self._thread = self._thread, None
-            if self._stop is not None:
-                self._stop.set()
+        thread, self._thread = self._thread, None
+        if self._stop is not None:
+            self._stop.set()
         return thread
 
     def _watch(self, stop: threading.Event) -> None:

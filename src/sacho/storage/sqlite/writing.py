@@ -79,8 +79,8 @@ class Writer:
         self._connection.close()
 
     def _transaction(self, writes: Sequence[Write], *, careful: bool) -> list[Outcome]:
-        when_free(self._connection, "BEGIN IMMEDIATE", self._timeout, self._path)
         try:
+            when_free(self._connection, "BEGIN IMMEDIATE", self._timeout, self._path)
             self._refresh()
             outcomes = [self._outcome(write, careful) for write in writes]
             self._flush()
