@@ -1,0 +1,71 @@
+"""Sacho's reads, from files that were built once and copied for each round; the copy is not timed."""
+
+from __future__ import annotations
+
+import time
+
+import sacho
+from benchmarks.domain import SEAT_TYPE, conference_id, reservation
+from benchmarks.job import Job
+from benchmarks.ours.seats import Command, SeatsAdded, SeatsDecider, SeatsEvent, SeatsReserved, State, url
+from benchmarks.timing import seconds
+from sacho import CommandHandler, EventStore
+
+ENTITY_EVENTS = 1_000
+PASSES = 5
+ENTITIES_FILE = "entities-sacho.db"
+LOG_FILE = "log-sacho.db"
+
+
+def build_entities(job: Job) -> float:
+    """Build entities of 1,000 events; return events a second."""
+    entities = job.count(20, 2)
+    with sacho.connect(url(job.prepared / ENTITIES_FILE)) as store:
+        return entities * ENTITY_EVENTS / seconds(lambda: _build(store, entities, ENTITY_EVENTS))
+
+
+def load_entities(job: Job) -> float:
+    """Events a second: entities of 1,000 events folded to their state, one after the other, from the log each time."""
+    with sacho.connect(url(job.copy_of(ENTITIES_FILE))) as store:
+        handler: CommandHandler[Command, State, SeatsEvent] = CommandHandler(store, SeatsDecider())
+        streams = [info.stream for info in store.streams("seats")]
+
+        def load_all(passes: int) -> None:
+            for stream in streams * passes:
+                if handler.load(stream).version != ENTITY_EVENTS:
+                    raise AssertionError(f"{stream} was not loaded whole")
+
+        load_all(1)
+        took = seconds(lambda: load_all(PASSES))
+        return PASSES * len(streams) * ENTITY_EVENTS / took
+
+
+def build_log(job: Job) -> float:
+    """Build the log that is read; return events a second."""
+    events = job.count(100_000, 2_000)
+    with sacho.connect(url(job.prepared / LOG_FILE)) as store:
+        return events / seconds(lambda: _build(store, events // 100, 100))
+
+
+def read_log(job: Job) -> float:
+    """Events a second: every event of the log as a RecordedEvent with its typed event, in order."""
+    with sacho.connect(url(job.copy_of(LOG_FILE))) as store:
+        _read(store, 1_000)
+        started = time.perf_counter()
+        count = _read(store, None)
+        return count / (time.perf_counter() - started)
+
+
+def _build(store: EventStore, entities: int, events: int) -> None:
+    """Append entities of so many events, a whole one at a time."""
+    for entity in range(entities):
+        added = SeatsAdded(conference_id(entity), SEAT_TYPE, 10 * events)
+        reserved = [SeatsReserved(*reservation(entity, number)) for number in range(1, events)]
+        store.append(f"seats-{entity}", [added, *reserved], expected=0)
+
+
+def _read(store: EventStore, limit: int | None) -> int:
+    count = 0
+    for recorded in store.read_all(limit=limit):
+        count += recorded.event.seats > 0
+    return count

@@ -1,0 +1,230 @@
+"""The `eventsourcing` library: an Application on its SQLite module, with its own JSON transcoder and mapper.
+
+Its connections come in WAL mode with synchronous=FULL; `_application` makes sure of it. Events are its own classes with
+its timestamp. The classes `apply` themselves, which is faster than its `@event` decorator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.sqlite import SQLiteApplicationRecorder
+
+from benchmarks.domain import SEAT_TYPE, Reservation, reservation
+from benchmarks.job import Job
+from benchmarks.timing import seconds, seconds_in_threads
+
+STREAMS = 20
+WARM_UP = 50
+ENOUGH_SEATS = 100_000_000
+COMMANDS_PER_ENTITY = 20
+ENTITY_EVENTS = 1_000
+PAGE = 2_000
+ENTITIES_FILE = "entities-eventsourcing.db"
+LOG_FILE = "log-eventsourcing.db"
+CACHE = {"AGGREGATE_CACHE_MAXSIZE": "1000"}
+
+
+class Seats(Aggregate):  # type: ignore[misc]  # the library is not followed by the type checker
+    """The seats of one conference, as its users write aggregates."""
+
+    def __init__(self, seat_type: str, seats: int) -> None:
+        self.remaining = {seat_type: seats}
+
+    class Reserved(Aggregate.Event):  # type: ignore[misc]  # as above
+        """Seats were taken."""
+
+        conference_id: str
+        reservation_id: str
+        seat_type: str
+        seats: int
+        note: str
+
+        def apply(self, aggregate: Seats) -> None:
+            """Take them off what remains."""
+            aggregate.remaining[self.seat_type] -= self.seats
+
+    def reserve(self, wanted: Reservation) -> None:
+        """Take seats, or refuse."""
+        if self.remaining.get(wanted.seat_type, 0) < wanted.seats:
+            raise ValueError("sold out")
+        self.trigger_event(self.Reserved, **wanted._asdict())
+
+
+class Bookings(Application[UUID]):  # type: ignore[misc]  # as above
+    """The application that saves them."""
+
+
+def append_one(job: Job) -> float:
+    """Events a second: one thread, one typed event per save, over 20 aggregates' versions."""
+    count = job.count(3_000, 150)
+    with _application(job.file("es.db")) as app:
+        _save(app, WARM_UP, 100)
+        _save(app, WARM_UP, 1)
+        return count / seconds(lambda: _save(app, count, 1))
+
+
+def append_hundred(job: Job) -> float:
+    """Events a second: one thread, 100 typed events per save. The library has neither event ids nor tags."""
+    saves = job.count(100, 5)
+    with _application(job.file("es.db")) as app:
+        _save(app, WARM_UP, 100)
+        return 100 * saves / seconds(lambda: _save(app, saves, 100))
+
+
+def hot_entity(job: Job) -> float:
+    """Commands a second: 16 threads book seats of one aggregate; who loses the race tries again, until it succeeds.
+
+    With the library's aggregate cache on, since without it every attempt folds the whole history (ten times slower).
+    """
+    each = job.count(60, 5)
+    with _application(job.file("es.db"), CACHE) as app:
+        warm, seats = Seats(SEAT_TYPE, ENOUGH_SEATS), Seats(SEAT_TYPE, ENOUGH_SEATS)
+        app.save(warm, seats)
+        _save(app, WARM_UP, 100)
+        seconds_in_threads(16, lambda caller: _book(app, warm.id, caller, 2))
+        took = seconds_in_threads(16, lambda caller: _book(app, seats.id, caller, each))
+        loaded: Seats = app.repository.get(seats.id)
+        if loaded.version != 16 * each + 1:
+            raise AssertionError(f"{loaded.version - 1} reservations were recorded, not {16 * each}")
+        return 16 * each / took
+
+
+def load_decide_append(job: Job) -> float:
+    """Commands a second: one caller, 20 commands for one aggregate after the other, read from the log each time."""
+    return _decide(job, {})
+
+
+def cached_decide_append(job: Job) -> float:
+    """The same with the library's aggregate cache on."""
+    return _decide(job, CACHE)
+
+
+def build_entities(job: Job) -> float:
+    """Build aggregates of 1,000 events; return events a second."""
+    entities = job.count(20, 2)
+    with _application(job.prepared / ENTITIES_FILE) as app:
+        return entities * ENTITY_EVENTS / seconds(lambda: _build(app, entities, ENTITY_EVENTS))
+
+
+def load_entities(job: Job) -> float:
+    """Events a second: aggregates of 1,000 events rebuilt by the repository, one after the other."""
+    path = job.copy_of(ENTITIES_FILE)
+    with _application(path) as app:
+        ids = list(dict.fromkeys(one.originator_id for one in app.recorder.select_notifications(1, 10**9)))
+
+        def load_all(some: Sequence[UUID]) -> None:
+            for one in some:
+                seats: Seats = app.repository.get(one)
+                if seats.version != ENTITY_EVENTS:
+                    raise AssertionError(f"{one} was not loaded whole")
+
+        load_all(ids[:2])
+        return len(ids) * ENTITY_EVENTS / seconds(lambda: load_all(ids))
+
+
+def build_log(job: Job) -> float:
+    """Build the log that is read; return events a second."""
+    events = job.count(100_000, 2_000)
+    with _application(job.prepared / LOG_FILE) as app:
+        return events / seconds(lambda: _build(app, events // 100, 100))
+
+
+def read_log(job: Job) -> float:
+    """Events a second: every notification of the log, made a typed event by the mapper, 2,000 to a select."""
+    with _application(job.copy_of(LOG_FILE)) as app:
+        for one in app.recorder.select_notifications(1, 1_000):
+            app.mapper.to_domain_event(one)
+        started = time.perf_counter()
+        count = sum(1 for _ in _typed_events(app))
+        return count / (time.perf_counter() - started)
+
+
+@contextmanager
+def _application(path: Path, settings: dict[str, str] | None = None) -> Iterator[Bookings]:
+    """Open the application on a file, sure of its durability."""
+    env = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path), **(settings or {})}
+    with Bookings(env=env) as app:
+        _check_durability(app)
+        yield app
+
+
+def _check_durability(app: Bookings) -> None:
+    recorder = app.recorder
+    assert isinstance(recorder, SQLiteApplicationRecorder)
+    with recorder.datastore.transaction(commit=False) as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        mode = cursor.fetchone()[0]
+        cursor.execute("PRAGMA synchronous")
+        synchronous = cursor.fetchone()[0]
+    if (mode, synchronous) != ("wal", 2):
+        raise AssertionError(f"eventsourcing is not as durable: journal_mode={mode}, synchronous={synchronous}")
+
+
+def _save(app: Bookings, saves: int, events: int) -> None:
+    """Save so many times, so many events each, going round over fresh aggregates' ids."""
+    ids = [uuid4() for _ in range(STREAMS)]
+    for number in range(saves):
+        turn, stream = divmod(number, STREAMS)
+        first = turn * events + 1
+        app.save(*(_reserved(ids[stream], version, stream) for version in range(first, first + events)))
+
+
+def _reserved(id_: UUID, version: int, stream: int) -> Seats.Reserved:
+    fields: dict[str, Any] = reservation(stream, version)._asdict()
+    timestamp = Seats.Reserved.create_timestamp()
+    return Seats.Reserved(originator_id=id_, originator_version=version, timestamp=timestamp, **fields)
+
+
+def _book(app: Bookings, id_: UUID, caller: int, count: int) -> None:
+    for number in range(count):
+        while True:
+            seats: Seats = app.repository.get(id_)
+            seats.reserve(reservation(1, caller * count + number))
+            try:
+                app.save(seats)
+                break
+            except IntegrityError:
+                continue
+
+
+def _decide(job: Job, settings: dict[str, str]) -> float:
+    entities = job.count(60, 4)
+    with _application(job.file("es.db"), settings) as app:
+        _save(app, WARM_UP, 100)
+        _go_through(app, 3)
+        return entities * COMMANDS_PER_ENTITY / seconds(lambda: _go_through(app, entities))
+
+
+def _go_through(app: Bookings, entities: int) -> None:
+    for entity in range(entities):
+        seats = Seats(SEAT_TYPE, ENOUGH_SEATS)
+        app.save(seats)
+        for number in range(COMMANDS_PER_ENTITY - 1):
+            loaded: Seats = app.repository.get(seats.id)
+            loaded.reserve(reservation(entity, number))
+            app.save(loaded)
+
+
+def _build(app: Bookings, entities: int, events: int) -> None:
+    for entity in range(entities):
+        seats = Seats(SEAT_TYPE, 10 * events)
+        for number in range(1, events):
+            seats.reserve(reservation(entity, number))
+        app.save(seats)
+
+
+def _typed_events(app: Bookings) -> Iterator[Any]:
+    start = 1
+    while page := app.recorder.select_notifications(start, PAGE):
+        for one in page:
+            yield app.mapper.to_domain_event(one)
+        start = page[-1].id + 1

@@ -1,0 +1,107 @@
+"""UmaDB: its server from the wheel on loopback, durable as it comes, and its Python client.
+
+Events are msgspec structs, encoded and decoded inside the timing. An event carries one tag, its entity, because UmaDB has
+no streams and would not find it otherwise. Each thread uses the one client, which was faster than a client for each.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+from umadb import Client, Event
+
+from benchmarks.domain import conference_id, reservation
+from benchmarks.job import Job
+from benchmarks.timing import seconds, seconds_in_threads
+
+SERVE = "from umadb.umadb_server_cli import main; main()"
+STARTS_WITHIN = 20.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class SeatsReserved(msgspec.Struct, frozen=True):
+    """The typed event."""
+
+    conference_id: str
+    reservation_id: str
+    seat_type: str
+    seats: int
+    note: str
+
+
+def sixteen_threads(job: Job) -> float:
+    """Events a second: 16 threads, one event with one tag and no id per append."""
+    each = job.count(500, 20)
+    with _server(job.directory) as client:
+
+        def append(caller: int, count: int) -> None:
+            tags = [f"conference:{conference_id(caller)}"]
+            for number in range(count):
+                data = _encode(SeatsReserved(*reservation(caller, number)))
+                client.append([Event("SeatsReserved", data, tags)])
+
+        seconds_in_threads(16, lambda caller: append(caller, 20))
+        return 16 * each / seconds_in_threads(16, lambda caller: append(caller, each))
+
+
+def append_hundred(job: Job) -> float:
+    """Events a second: one thread, 100 events per append, each with an id and one tag."""
+    appends = job.count(200, 10)
+    with _server(job.directory) as client:
+        _append_hundreds(client, 10)
+        return 100 * appends / seconds(lambda: _append_hundreds(client, appends))
+
+
+def _append_hundreds(client: Client, appends: int) -> None:
+    for number in range(appends):
+        first = number * 100
+        client.append([_tagged(number % 20, one) for one in range(first, first + 100)])
+
+
+def _tagged(conference: int, number: int) -> Event:
+    event = SeatsReserved(*reservation(conference, number))
+    return Event("SeatsReserved", _encode(event), [f"conference:{event.conference_id}"], uuid4())
+
+
+@contextmanager
+def _server(directory: Path) -> Iterator[Client]:
+    """Run a server on a free port with a fresh database; end it, and only it, by its process."""
+    address = f"127.0.0.1:{_free_port()}"
+    command = [sys.executable, "-c", SERVE, "--listen", address, "--db-path", str(directory / "uma.db")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield _connected(address, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _connected(address: str, process: subprocess.Popen[bytes]) -> Client:
+    until = time.monotonic() + STARTS_WITHIN
+    while process.poll() is None and time.monotonic() < until:
+        with suppress(Exception):  # the client's errors while nobody listens yet are of several kinds
+            client = Client(f"http://{address}")
+            client.head()
+            return client
+        time.sleep(0.05)
+    raise RuntimeError(f"the UmaDB server did not answer on {address} (exit code {process.poll()})")
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

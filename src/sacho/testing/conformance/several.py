@@ -1,0 +1,193 @@
+"""Several at once: one write over several streams, many writes on their own, and writes that nobody waits for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from sacho.errors import AppendConditionFailed, SachoError, UnsupportedOperation, WrongExpectedVersion
+from sacho.events import NO_STREAM, Appended, QueryItem, Write
+from sacho.storage.port import Outcome, Storage
+from sacho.testing.conformance.building import (
+    PATIENCE,
+    append,
+    asks_for,
+    comes_true,
+    condition,
+    everything,
+    noted,
+    notes,
+    of_stream,
+    part,
+    raises,
+    writing,
+)
+
+
+class SeveralConformance:
+    """Writes of several parts, several writes, and writes handed in."""
+
+    # --- one write over several streams ---------------------------------------------------------------
+
+    def test_an_engine_without_atomic_streams_refuses_several(self, storage: Storage) -> None:
+        """What is not offered is refused with a clear error, and nothing of it is written."""
+        write = Write((part("seats-1", noted()), part("orders-1", noted())))
+        if "atomic-streams" in storage.capabilities:
+            assert len(storage.write(write)) == 2
+        else:
+            assert raises(UnsupportedOperation, lambda: storage.write(write)).capability == "atomic-streams"
+            assert storage.head() == 0
+
+    def test_a_write_over_several_streams_tells_of_each_part_in_order(self, storage: Storage) -> None:
+        """There is one Appended for each part, in the order of the parts."""
+        asks_for(storage, "atomic-streams")
+        append(storage, "orders-1", noted())
+        done = storage.write(Write((part("seats-1", *notes(2)), part("orders-1", noted()), part(None, noted()))))
+        rows = everything(storage)
+        assert done == [Appended(2, rows[2][0]), Appended(2, rows[3][0]), Appended(None, rows[4][0])]
+        assert [row[1] for row in rows] == ["orders-1", "seats-1", "seats-1", "orders-1", None]
+
+    def test_a_refusal_of_a_later_part_leaves_nothing_of_the_earlier(self, storage: Storage) -> None:
+        """All parts or none: a wrong version of the last undoes the first."""
+        asks_for(storage, "atomic-streams")
+        append(storage, "orders-1", noted())
+        before = everything(storage)
+        write = Write(
+            (part("seats-1", *notes(3)), part(None, noted()), part("orders-1", noted(), expected=NO_STREAM)),
+        )
+        error = raises(WrongExpectedVersion, lambda: storage.write(write))
+        assert (error.stream, error.expected, error.actual) == ("orders-1", NO_STREAM, 1)
+        assert everything(storage) == before
+        assert append(storage, "seats-1", noted(), expected=NO_STREAM).version == 1
+
+    def test_a_failed_condition_leaves_nothing_of_any_part(self, storage: Storage) -> None:
+        """A condition stands over all parts together."""
+        asks_for(storage, "atomic-streams")
+        asks_for(storage, "conditions")
+        append(storage, "seats-1", noted("Opened"))
+        before = everything(storage)
+        write = Write((part("a-1", noted()), part("b-1", noted())), condition(QueryItem(types=["Opened"])))
+        raises(AppendConditionFailed, lambda: storage.write(write))
+        assert everything(storage) == before
+
+    def test_a_part_sees_the_parts_before_it(self, storage: Storage) -> None:
+        """A stream may stand in a write twice: the second time it is at the version the first has made."""
+        asks_for(storage, "atomic-streams")
+        done = storage.write(
+            Write(
+                (
+                    part("seats-1", *notes(2), expected=NO_STREAM),
+                    part("orders-1", noted()),
+                    part("seats-1", noted(), expected=2),
+                )
+            )
+        )
+        assert [one.version for one in done] == [2, 1, 3]
+        again = Write((part("new-1", noted()), part("new-1", noted(), expected=NO_STREAM)))
+        assert raises(WrongExpectedVersion, lambda: storage.write(again)).actual == 1
+        assert of_stream(storage, "new-1") == []
+
+    # --- many writes ----------------------------------------------------------------------------------
+
+    def test_no_writes_have_no_outcomes(self, storage: Storage) -> None:
+        """Nothing to write is no error."""
+        assert storage.write_many([]) == []
+        assert storage.head() == 0
+
+    def test_each_of_many_writes_is_accepted_or_refused_on_its_own(self, storage: Storage) -> None:
+        """One that is refused takes no other with it; the outcomes come in order."""
+        outcomes = storage.write_many(
+            [
+                writing("seats-1", noted(), expected=NO_STREAM),
+                writing("seats-1", noted(), expected=NO_STREAM),
+                writing("seats-2", *notes(2)),
+                writing("seats-3", noted(), expected=5),
+                writing("seats-4", noted()),
+            ]
+        )
+        assert [_told(outcome) for outcome in outcomes] == [1, WrongExpectedVersion, 2, WrongExpectedVersion, 1]
+        assert [row[1] for row in everything(storage)] == ["seats-1", "seats-2", "seats-2", "seats-4"]
+
+    def test_later_of_many_writes_may_build_on_earlier(self, storage: Storage) -> None:
+        """They are taken in order, each on what the ones before have left."""
+        outcomes = storage.write_many([writing("seats-1", noted(), expected=version) for version in (0, 1, 1, 2, 4)])
+        assert [_told(outcome) for outcome in outcomes] == [1, 2, WrongExpectedVersion, 3, WrongExpectedVersion]
+        assert len(of_stream(storage, "seats-1")) == 3
+
+    def test_later_of_many_writes_are_held_to_their_conditions_by_earlier(self, storage: Storage) -> None:
+        """A condition counts what the writes before it have written, and not what they were refused."""
+        asks_for(storage, "conditions")
+        seat = condition(QueryItem(tags=["seat:1"]))
+        outcomes = storage.write_many(
+            [
+                writing("a-1", noted(tags=["seat:1"]), expected=9),
+                writing("a-1", noted(tags=["seat:1"]), condition=seat),
+                writing("a-2", noted(tags=["seat:1"]), condition=seat),
+                writing("a-3", noted(tags=["seat:2"]), condition=condition(QueryItem(tags=["seat:2"]))),
+            ]
+        )
+        assert [_told(outcome) for outcome in outcomes] == [WrongExpectedVersion, 1, AppendConditionFailed, 1]
+
+    def test_more_writes_than_fit_one_commit_are_taken_in_order(self, storage: Storage) -> None:
+        """How many there are changes nothing."""
+        outcomes = storage.write_many([writing("seats-1", noted(), expected=version) for version in range(1_100)])
+        assert [_told(outcome) for outcome in outcomes] == list(range(1, 1_101))
+
+    # --- writes that nobody waits for -----------------------------------------------------------------
+
+    def test_a_submitted_write_brings_its_result(self, storage: Storage) -> None:
+        """The future has what `write` would have returned, and then it is in the log."""
+        assert storage.submit(writing("seats-1", *notes(2))).result(PATIENCE) == [Appended(2, storage.head())]
+        assert len(everything(storage)) == 2
+
+    def test_a_submitted_write_brings_its_refusal(self, storage: Storage) -> None:
+        """The future has the error that `write` would have raised."""
+        error = storage.submit(writing("seats-1", noted(), expected=3)).exception(PATIENCE)
+        assert isinstance(error, WrongExpectedVersion)
+        assert error.actual == 0
+        assert storage.head() == 0
+
+    def test_submitted_writes_are_taken_in_the_order_of_one_thread(self, storage: Storage) -> None:
+        """Those that build on each other may be submitted without waiting between them."""
+        futures = [storage.submit(writing("seats-1", noted(), expected=version)) for version in range(300)]
+        assert [future.result(PATIENCE)[0].version for future in futures] == list(range(1, 301))
+
+    def test_cancelling_a_future_undoes_nothing(self, storage: Storage) -> None:
+        """What was handed in may have happened; the same ids tell."""
+        futures: list[Future[list[Appended]]] = []
+        for _ in range(50):
+            futures.append(storage.submit(writing("seats-1", noted())))
+            futures[-1].cancel()
+        last = storage.submit(writing("seats-1", noted())).result(PATIENCE)
+        assert last[0].version == 51
+        assert all(future.cancelled() or future.result(PATIENCE) for future in futures)
+
+    def test_a_write_handed_in_is_told_once_and_then_flushed(self, storage: Storage) -> None:
+        """`tell` gets the outcome; what it returns is called after it."""
+        told: list[Outcome] = []
+        flushed = threading.Event()
+
+        def tell(outcome: Outcome) -> Callable[[], None]:
+            told.append(outcome)
+            return flushed.set
+
+        storage.hand_in(writing("seats-1", noted()), tell)
+        assert comes_true(flushed)
+        assert told == [[Appended(1, storage.head())]]
+
+    def test_a_write_handed_in_is_told_its_refusal(self, storage: Storage) -> None:
+        """The outcome is the error then, and is not raised."""
+        told: list[Outcome] = []
+        done = threading.Event()
+        storage.hand_in(
+            writing("seats-1", noted(), expected=2),
+            lambda outcome: told.append(outcome) or done.set(),  # type: ignore[func-returns-value]
+        )
+        assert comes_true(done)
+        assert isinstance(told[0], WrongExpectedVersion)
+
+
+def _told(outcome: Outcome) -> object:
+    """Return the first part's version, or the kind of the refusal."""
+    return type(outcome) if isinstance(outcome, SachoError) else outcome[0].version
