@@ -146,7 +146,6 @@ def test_from_a_conflict_on_all_of_a_batch_are_decided_again(store: EventStore) 
     assert recorded_events(store, "account-1") == [Deposited(1), Deposited(100), Deposited(4), Paid(50)]
 
 
-@pytest.mark.xfail(strict=True, reason="OVERSELLS: behind a refused write, the next one passes the version check")
 def test_what_was_decided_on_a_refused_write_is_never_recorded(store: EventStore) -> None:
     """Another writer brings the stream just to the version that the second command of the batch expects."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,7 @@ class Connecting:
 
 
 def connect_async(
-    url: str | os.PathLike[str],
+    url: str,
     *,
     registry: Registry | None = None,
     require: Iterable[str] = (),

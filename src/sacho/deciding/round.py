@@ -113,7 +113,7 @@ class Round(Generic[C, S, E]):
                 continue
             seen.add(waiting.command_id)
             try:
-                events = tuple(self._decider.decide(waiting.command, state))
+                events = self._decided(waiting.command, state)
                 write = self._write(waiting, events, version) if events else None
                 state = self._decider.fold(state, events)
             except BaseException as refusal:
@@ -129,13 +129,22 @@ class Round(Generic[C, S, E]):
             self._steps.append(_Step(waiting, version, events, write, answer))
         return Folded(state, version, position), True
 
+    def _decided(self, command: C, state: S) -> tuple[Any, ...]:
+        events: Any = self._decider.decide(command, state)
+        if events is None:
+            raise TypeError(
+                f"{type(self._decider).__name__}.decide returned None; return or yield events, or return ()"
+            )
+        return tuple(events)
+
     def _write(self, waiting: Waiting, events: tuple[Any, ...], version: int) -> Write:
         metadata = _command_metadata(waiting)
         ids = iter(range(len(events)))
         encoded: list[EncodedEvent] = [
             self._store.encoding.encode(event, lambda: self._event_id(waiting, next(ids)), metadata) for event in events
         ]
-        return Write((StreamWrite(self._stream, encoded, version),))
+        follows = any(step.write is not None for step in self._steps)
+        return Write((StreamWrite(self._stream, encoded, version),), follows=follows)
 
     def _commit(self, folded: Folded[S]) -> Folded[S] | None:
         """Commit the writes and see what became of each: from the first refusal on, all are decided again."""
@@ -180,7 +189,7 @@ def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:
     """
     command_id = str(waiting.command_id)
     metadata = {"correlation_id": command_id, "causation_id": command_id, **waiting.metadata}
-    metadata["command"] = type(waiting.command).__name__
+    metadata["command"] = _name_of(waiting.command)
     if metadata["causation_id"] != command_id:
         metadata["command_id"] = command_id
     return metadata
@@ -189,3 +198,8 @@ def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:
 def is_interrupt(error: BaseException) -> bool:
     """Tell whether an error is the user's Ctrl-C and not the command's fault: it comes to the main thread, at any time."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def _name_of(command: object) -> str:
+    """Return what a command is called: its class, or the function's name where it is one."""
+    return getattr(command, "__name__", None) or type(command).__name__

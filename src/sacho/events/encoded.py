@@ -29,7 +29,11 @@ class StreamWrite(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """One atomic append: all parts or none, under one condition."""
+    """One atomic append: all parts or none, under one condition.
+
+    One that `follows` rests on the write handed in just before it: it is refused unless that one was accepted anew.
+    """
 
     parts: tuple[StreamWrite, ...]
     condition: AppendCondition | None = None
+    follows: bool = False

@@ -53,6 +53,11 @@ class Query:
                 raise InvalidQuery(f"{item!r} is no QueryItem; write Query(QueryItem(...), ...)")
         object.__setattr__(self, "items", tuple(dict.fromkeys(items)))
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether every event matches: there are no items, or one that does not constrain."""
+        return not self.items or QueryItem() in self.items
+
     def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
         """Tell whether an event of this type, with these tags, in this stream is meant."""
         return not self.items or any(item.matches(type, tags, stream) for item in self.items)

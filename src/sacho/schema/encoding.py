@@ -6,7 +6,6 @@ to stand between, such as the encryption of personal fields, has its place in `e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,6 +16,7 @@ from sacho.errors import InvalidEvent, PayloadTooLarge, UndecodableEvent, Unknow
 from sacho.events import EncodedEvent, EventData, RawEvent
 from sacho.events.declaring import Declaration, is_pydantic
 from sacho.events.naming import checked_name, checked_tag
+from sacho.schema.plain import check_finite, plain, pydantic_values
 from sacho.schema.registry import Registry
 
 DEFAULT_MAX_EVENT_BYTES = 1024 * 1024
@@ -98,7 +98,7 @@ class Encoding:
         if writer is None or self.registry.find(writer.declared.type) is not cls:
             writer = self._writers[cls] = self._writer_for(cls)
         declared = writer.declared
-        data = _json(declared.type, event if writer.values is None else writer.values(event))
+        data = _json(declared.type, event, writer.values)
         return declared.type, declared.version, data, declared.tags(event) if writer.has_tags else ()
 
     def _encode_raw(self, event: RawEvent) -> tuple[str, int, bytes, Sequence[str]]:
@@ -111,7 +111,7 @@ class Encoding:
         declared = self.registry.declaration(cls)
         if self.registry.find(declared.type) is not cls:
             raise UnregisteredEvent(cls)
-        return Writer(declared, _pydantic_values if is_pydantic(cls) else None, declared.has_tags)
+        return Writer(declared, pydantic_values if is_pydantic(cls) else None, declared.has_tags)
 
     def _decoder_for(self, cls: type, schema_version: int, place: tuple[str | None, int | None, int]) -> Decode:
         declared = self.registry.declaration(cls)
@@ -138,34 +138,21 @@ def decode_json(data: str) -> Any:
     return _from_json(data)
 
 
-def _json(type: str, values: Any) -> bytes:
+def _json(type: str, values: Any, convert: Callable[[Any], Any] | None = None) -> bytes:
     """Encode, deterministic; refuse what JSON cannot carry. NaN and infinity come out as null, so null is looked into."""
     try:
-        data = _to_json(values)
+        if convert is not None:
+            values = convert(values)
+        try:
+            data = _to_json(values)
+        except TypeError:
+            values = plain(values)
+            data = _to_json(values)
         if b"null" in data:
-            _refuse_nan(type, msgspec.to_builtins(values, str_keys=False))
-    except InvalidEvent:
-        raise
+            check_finite(msgspec.to_builtins(values, str_keys=False))
     except (TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise InvalidEvent(type, str(error)) from error
     return data
-
-
-def _refuse_nan(type: str, value: Any) -> None:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidEvent(type, f"{value} is no JSON number")
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            _refuse_nan(type, key)
-            _refuse_nan(type, member)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for member in value:
-            _refuse_nan(type, member)
-
-
-def _pydantic_values(event: Any) -> Any:
-    return event.model_dump()
 
 
 def _correlation_id(type: str, metadata: Mapping[str, Any]) -> str | None:

@@ -27,6 +27,7 @@ from sacho.storage.group_commit import settle
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
+    CHUNK_BYTES,
     CHUNK_ROWS,
     CategoryInfo,
     ImportedEvent,
@@ -68,6 +69,7 @@ class MemoryStorage:
         self._snapshots: dict[str, Snapshot] = {}
         self._wakeups = Wakeups()
         self._counting = Counting()
+        self._was_accepted = False
 
     @property
     def identity(self) -> LogIdentity:
@@ -87,6 +89,7 @@ class MemoryStorage:
         with self._lock:
             self._check()
             before = len(self._rows)
+            self._was_accepted = False
             outcomes = [self._outcome(write) for write in writes]
             refused = sum(1 for outcome in outcomes if isinstance(outcome, SachoError))
             self._counting.commit(len(writes) - refused, refused, len(self._rows) - before, started)
@@ -248,9 +251,17 @@ class MemoryStorage:
         return StreamInfo(stream, self._version(stream), row[0], moment(row[9]))
 
     def _outcome(self, write: Write) -> Outcome:
+        was_accepted, self._was_accepted = self._was_accepted, False
+        if write.follows and not was_accepted:
+            part = write.parts[0]
+            return WrongExpectedVersion(str(part.stream), part.expected, self._version(str(part.stream)))
         try:
             ids = [event.id for part in write.parts for event in part.events]
-            return first_result(write, self.find(ids)) or self._place(write)
+            if (result := first_result(write, self.find(ids))) is not None:
+                return result
+            result = self._place(write)
+            self._was_accepted = True
+            return result
         except (WrongExpectedVersion, AppendConditionFailed, DuplicateEventId) as refusal:
             return refusal
 
@@ -305,7 +316,7 @@ class MemoryStorage:
             raise DuplicateEventId([UUID(bytes=imported.event.id)], "is in the log already")
 
     def _matching(self, query: Query, after: int, to: int) -> list[int]:
-        if not query.items or QueryItem() in query.items:
+        if query.is_everything:
             return self._positions[bisect_right(self._positions, after) : bisect_right(self._positions, to)]
         found: set[int] = set()
         for item in query.items:
@@ -325,10 +336,18 @@ class MemoryStorage:
 
     def _pages(self, positions: list[int], limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         ordered = (positions[::-1] if backwards else positions)[:limit]
-        for start in range(0, len(ordered), CHUNK_ROWS):
+        page: list[Row] = []
+        size = 0
+        for position in ordered:
             with self._lock:
                 self._check()
-                page = [self._row(position) for position in ordered[start : start + CHUNK_ROWS]]
+                row = self._row(position)
+            page.append(row)
+            size += len(row[5])
+            if len(page) == CHUNK_ROWS or size >= CHUNK_BYTES:
+                yield page
+                page, size = [], 0
+        if page:
             yield page
 
 

@@ -114,7 +114,11 @@ class Storage(Protocol):
         """
 
     def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Append each on its own, in this order, in as few commits as the engine can; return what became of each."""
+        """Append each on its own, in this order, in as few commits as the engine can; return what became of each.
+
+        A write that `follows` is refused, with WrongExpectedVersion, if the one before it was refused or is a repeat:
+        it was decided on events that are not there.
+        """
 
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Like `write`, without waiting: the future has the result or the error. Cancelling it undoes nothing."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 
 class CommitReport(NamedTuple):
@@ -31,6 +34,14 @@ class StorageStatistics(NamedTuple):
     oldest_in_flight_seconds: float
 
 
+def call_safely(callback: Callable[[T], object], value: T) -> None:
+    """Call what others have registered; what it raises is logged, since the append it is told of is durable."""
+    try:
+        callback(value)
+    except Exception:
+        logging.getLogger("sacho").exception("a callback of the storage engine raised")
+
+
 class Counting:
     """Adds up commits. Its one writer at a time is whoever holds the engine's write lock."""
 
@@ -47,7 +58,7 @@ class Counting:
         if self.observers:
             report = CommitReport(appends, conflicts, events, time.perf_counter() - started)
             for observer in self.observers:
-                observer(report)
+                call_safely(observer, report)
 
     def statistics(self, log_bytes: int, wal_bytes: int, oldest: float) -> StorageStatistics:
         """Return the counts with the sizes and age given."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from sacho.storage.statistics import call_safely
+
 
 class Wakeups:
     """The listeners of one engine. `rise(head)` calls them if the head is higher than the last one told."""
@@ -38,4 +40,4 @@ class Wakeups:
             self._head = head
             listeners = self._listeners
         for listener in listeners:
-            listener(head)
+            call_safely(listener, head)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 from sacho.errors import InvalidURL, UnknownScheme
 from sacho.schema import Encoding, Registry, default_registry
@@ -14,8 +14,32 @@ from sacho.storage.port import Storage
 from sacho.store.event_store import EventStore
 
 
+class StoreURL(NamedTuple):
+    """A store's URL in its parts. Shown without what stands before an `@`, which may be credentials."""
+
+    scheme: str
+    authority: str
+    path: str
+    options: str
+
+    @classmethod
+    def parse(cls, url: object) -> StoreURL:
+        """Take a URL apart: `scheme://authority/path?options`. A `#` is part of a file's name. Raises InvalidURL."""
+        if not isinstance(url, str) or "\x00" in url or "\x00" in unquote(url):
+            raise InvalidURL("the store's URL is not text without NUL; write for example sqlite:///conference.db")
+        scheme, mark, rest = url.partition("://")
+        if not mark:
+            return cls("", "", url, "")
+        location, _, options = rest.partition("?")
+        authority, slash, path = location.partition("/")
+        return cls(scheme.lower(), authority, unquote(slash + path), options)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority.rpartition('@')[2]}{self.path}"
+
+
 def connect(
-    url: str | os.PathLike[str],
+    url: str,
     *,
     registry: Registry | None = None,
     require: Iterable[str] = (),
@@ -31,9 +55,8 @@ def connect(
     Raises UnknownScheme, InvalidURL, UnsupportedOperation, MissingExtra; ForeignDatabase, NewerSchema, CorruptLog and
     other StorageErrors.
     """
-    parts = _split(url)
-    storage = open_storage(parts)
-    store = EventStore(storage, Encoding(registry or default_registry(), max_event_bytes), _shown(parts))
+    parts = StoreURL.parse(url)
+    store = EventStore(open_storage(parts), Encoding(registry or default_registry(), max_event_bytes), str(parts))
     try:
         store.require(require)
     except BaseException:
@@ -42,50 +65,45 @@ def connect(
     return store
 
 
-def open_storage(parts: SplitResult) -> Storage:
-    """Open the engine for a split URL."""
+def open_storage(parts: StoreURL) -> Storage:
+    """Open the engine for a URL."""
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         raise UnknownScheme(parts.scheme, _OPENERS)
     return opener(parts)
 
 
-def _split(url: str | os.PathLike[str]) -> SplitResult:
-    text = os.fspath(url)
-    if not isinstance(text, str) or "\x00" in text:
-        raise InvalidURL("the store's URL is not text without NUL; write for example sqlite:///conference.db")
-    try:
-        return urlsplit(text)
-    except ValueError as error:
-        raise InvalidURL(f"the store's URL cannot be read: {error}") from None
-
-
-def _open_memory(parts: SplitResult) -> Storage:
+def _open_memory(parts: StoreURL) -> Storage:
     from sacho.storage.memory import MemoryStorage
 
-    if parts.netloc or parts.path.strip("/") or parts.query:
+    if parts.authority or parts.path.strip("/") or parts.options:
         raise InvalidURL("memory:// takes nothing behind it; each connect() makes a log of its own")
     return MemoryStorage()
 
 
-def _open_sqlite(parts: SplitResult) -> Storage:
-    from sacho.storage.sqlite import DEFAULT_TIMEOUT, SqliteStorage
-
-    path = unquote(parts.path).removeprefix("/")
-    if parts.netloc or not path or path == ":memory:":
+def sqlite_path(parts: StoreURL) -> Path:
+    """Return the file that a sqlite URL names. Raises InvalidURL."""
+    name = parts.path.removeprefix("/")
+    if parts.authority or not name or name == ":memory:":
         raise InvalidURL(
             "a SQLite log is named by a file: sqlite:///relative.db or sqlite:////absolute.db; "
             "for a log in memory use memory://"
         )
-    timeout = DEFAULT_TIMEOUT
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+    return Path(name).absolute()
+
+
+def _open_sqlite(parts: StoreURL) -> Storage:
+    from sacho.storage.sqlite import DEFAULT_TIMEOUT, SqliteStorage
+
+    path, timeout = sqlite_path(parts), DEFAULT_TIMEOUT
+    for name, value in parse_qsl(parts.options, keep_blank_values=True):
         if name != "timeout":
             raise InvalidURL(f"unknown option {name!r} in a sqlite URL; known is timeout")
         timeout = _seconds(name, value)
-    return SqliteStorage(Path(path).absolute(), timeout)
+    return SqliteStorage(path, timeout)
 
 
-_OPENERS: dict[str, Callable[[SplitResult], Storage]] = {"memory": _open_memory, "sqlite": _open_sqlite}
+_OPENERS: dict[str, Callable[[StoreURL], Storage]] = {"memory": _open_memory, "sqlite": _open_sqlite}
 
 
 def _seconds(name: str, value: str) -> float:
@@ -96,9 +114,3 @@ def _seconds(name: str, value: str) -> float:
     if not 0 <= seconds < 1e6:
         raise InvalidURL(f"{name}={value} is no number of seconds from 0")
     return seconds
-
-
-def _shown(parts: SplitResult) -> str:
-    """Return the URL without credentials."""
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -158,7 +159,8 @@ class EventStore:
     ) -> Reading:
         """Read the events of the whole log that match, with after < position <= to, in order of position.
 
-        The reading's `head` says up to where it is complete: use it in an AppendCondition, or to read on later.
+        The reading's `head` says up to where it is complete: use it in an AppendCondition, or to read on later. With a
+        `limit` it is known once the reading was iterated.
         """
         checked_query(query)
         check_range(after, to, limit)
@@ -168,7 +170,7 @@ class EventStore:
         def pages() -> Iterator[list[Any]]:
             return self.storage.read_all(query, after=after, to=last, limit=limit, backwards=backwards)
 
-        return Reading(head, pages, self._raw if raw else self._typed)
+        return Reading(last, pages, self._raw if raw else self._typed, limit=None if backwards else limit)
 
     def correlated(self, correlation_id: UUID | str, *, after: int = 0, raw: bool = False) -> Reading:
         """Read the events whose metadata carry this correlation id, in order of position, by an index."""
@@ -205,10 +207,9 @@ class EventStore:
     def streams(
         self, category: str | None = None, *, after: str = "", limit: int | None = None
     ) -> Iterator[StreamInfo]:
-        """Yield the streams (of a category) in order of id, each with its version and last time; `after` an id."""
+        """Return an iterator over the streams (of a category) in order of id, each with its version and last time; `after` an id."""
         check_range(0, None, limit)
-        for page in self.storage.streams(category=category, after=after, limit=limit):
-            yield from page
+        return chain.from_iterable(self.storage.streams(category=category, after=after, limit=limit))
 
     def categories(self) -> list[CategoryInfo]:
         """Return the categories in order of name, each with the position and time of its last event."""
@@ -223,8 +224,11 @@ class EventStore:
         """
         checked_query(query)
         check_range(after, None, None)
-        subscription = Subscription(self.feed, self.decoding(raw=raw), query, after)
-        self._subscriptions.add(subscription)
+        with self._lock:
+            if self._closed:
+                raise StoreClosed
+            subscription = Subscription(self.feed, self.decoding(raw=raw), query, after)
+            self._subscriptions.add(subscription)
         return subscription
 
     # --- the store itself -----------------------------------------------------------------------------
@@ -269,11 +273,12 @@ class EventStore:
         """
         if not self._is_same_process():
             return
-        for subscription in tuple(self._subscriptions):
-            subscription.end()
         with self._lock:
             self._closed = True
             background, self._background = self._background, None
+            subscriptions = tuple(self._subscriptions)
+        for subscription in subscriptions:
+            subscription.end()
         if background is not None:
             background.shutdown(wait=True)
         self.storage.close()
@@ -314,6 +319,8 @@ def _checked_condition(condition: AppendCondition | None) -> AppendCondition | N
 
 
 def _checked_appends(appends: Iterable[Append]) -> Sequence[Append]:
+    if not isinstance(appends, Iterable):
+        raise InvalidAppend(f"appends={appends!r} is no list; write [Append(stream, events, expected), ...]")
     found = tuple(appends)
     for one in found:
         if not isinstance(one, Append):

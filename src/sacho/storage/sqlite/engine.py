@@ -11,8 +11,9 @@ from pathlib import Path
 from uuid import UUID
 
 from sacho.errors import DuplicateEventId, InvalidAppend, SachoError
-from sacho.events import Appended, Query, Write
+from sacho.events import Appended, Query, StreamWrite, Write
 from sacho.storage.group_commit import GroupCommit
+from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
     CategoryInfo,
@@ -70,6 +71,7 @@ class SqliteStorage:
         connection = open_connection(path, timeout=timeout, cache_kib=WRITER_CACHE_KIB)
         try:
             self._identity = prepare(connection, path, timeout)
+            connection.execute("PRAGMA busy_timeout = 0")  # from now on `when_free` does the waiting
         except BaseException:
             connection.close()
             raise
@@ -242,6 +244,7 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
             if imported.version != version + 1:
                 raise InvalidAppend(f"version {imported.version} of {imported.stream!r} does not follow on {version}")
             versions[imported.stream] = version + 1
+    first_result(Write(tuple(StreamWrite(one.stream, [one.event]) for one in events)), ())
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
     insert_events(

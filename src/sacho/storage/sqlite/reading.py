@@ -75,7 +75,7 @@ SELECT stream, version, position, recorded_at FROM events WHERE stream = ? ORDER
 # The marked categories, each with its last event, by jumps from one to the next.
 CATEGORIES: Final = """
 WITH RECURSIVE names (mark) AS (
-    SELECT min(mark) FROM marks WHERE mark > 'category:' AND mark < 'category;'
+    SELECT min(mark) FROM marks WHERE mark >= 'category:' AND mark < 'category;'
     UNION ALL
     SELECT (SELECT min(mark) FROM marks WHERE mark > names.mark AND mark < 'category;')
     FROM names WHERE names.mark IS NOT NULL
@@ -146,7 +146,7 @@ def read_query(
     borrow: Borrow, query: Query, after: int, to: int, limit: int | None, backwards: bool
 ) -> Iterator[list[Row]]:
     """Yield pages of the events that match a query."""
-    if any(item == QueryItem() for item in query.items) or not query.items:
+    if query.is_everything:
         return read_log(borrow, after, to, limit, backwards)
     plan: list[_Plan] = []
     statement = f"{AT_POSITIONS}{' DESC' if backwards else ''}"
@@ -165,7 +165,7 @@ def first_match(connection: sqlite3.Connection, query: Query, after: int, to: in
     """Return the position of one event that matches in the range, or None."""
     if after >= to:
         return None
-    if not query.items:
+    if query.is_everything:
         return to
     found = _positions(connection, _plan(connection, query, after, to), after, to, 1, backwards=False)
     return found[0] if found else None
@@ -174,6 +174,7 @@ def first_match(connection: sqlite3.Connection, query: Query, after: int, to: in
 def find(connection: sqlite3.Connection, ids: Sequence[bytes]) -> list[Row]:
     """Return the events of these ids that are there, in order of position."""
     rows: list[Row] = []
+    ids = list(dict.fromkeys(ids))
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         marks = ",".join("?" * len(some))
@@ -186,12 +187,14 @@ def streams(borrow: Borrow, category: str | None, after: str, limit: int | None)
     if category is None:
         yield from _streams_between(borrow, after, ABOVE_ALL_NAMES, limit)
         return
-    if after < category and limit != 0:
-        with borrow() as connection:
-            bare = connection.execute(LAST_OF_STREAM, (category,)).fetchall()
-        if bare:
-            yield _infos(bare)
-            limit = None if limit is None else limit - 1
+    if "-" in category:
+        return
+    with borrow() as connection:
+        shortest = [name for name in (category, f"{category}-") if name > after]
+        bare = [row for name in shortest for row in connection.execute(LAST_OF_STREAM, (name,))][:limit]
+    if bare:
+        yield _infos(bare)
+        limit = None if limit is None else limit - len(bare)
     yield from _streams_between(borrow, max(after, f"{category}-"), f"{category}.", limit)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from sacho.errors import ForeignDatabase, NewerSchema, StorageFailed
+from sacho.errors import CorruptLog, ForeignDatabase, NewerSchema, StorageFailed
 from sacho.storage.port import LogIdentity
 from sacho.storage.sqlite.connecting import translated, when_free
 
@@ -48,7 +48,10 @@ def prepare(connection: sqlite3.Connection, path: Path, timeout: float) -> LogId
 def identity_of(connection: sqlite3.Connection, path: Path) -> LogIdentity:
     """Return the log's id and epoch as they stand in the file."""
     with translated(path):
-        id, epoch = connection.execute("SELECT id, epoch FROM log").fetchone()
+        row = connection.execute("SELECT id, epoch FROM log").fetchone()
+    if row is None:
+        raise CorruptLog(str(path), "the row that names the log is missing")
+    id, epoch = row
     return LogIdentity(UUID(id), epoch)
 
 

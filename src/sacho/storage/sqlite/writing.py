@@ -56,6 +56,7 @@ class Writer:
         self._versions: dict[str, int] = {}
         self._pending: list[Entry] = []
         self._flushed = 0
+        self._was_accepted = False
         self._now = 0
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -114,6 +115,7 @@ class Writer:
             self._versions.clear()
         self._pending = []
         self._flushed = 0
+        self._was_accepted = False
         self._now = self._clock()
 
     def _forget(self) -> None:
@@ -128,10 +130,16 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def _outcome(self, write: Write, careful: bool) -> Outcome:
+        was_accepted, self._was_accepted = self._was_accepted, False
+        if write.follows and not was_accepted:
+            part = write.parts[0]
+            return WrongExpectedVersion(str(part.stream), part.expected, self._version(str(part.stream)))
         try:
             if careful and (result := self._repeated(write)) is not None:
                 return result
-            return self._place(write)
+            result = self._place(write)
+            self._was_accepted = True
+            return result
         except (WrongExpectedVersion, AppendConditionFailed) as refusal:
             return self._result_or(write, refusal)
         except DuplicateEventId as refusal:

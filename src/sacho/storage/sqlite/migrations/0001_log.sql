@@ -44,7 +44,8 @@ CREATE TABLE snapshots (
     state BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- The log is append-only, whoever writes to the file. The last trigger also stops INSERT OR REPLACE of old positions.
+-- The log is append-only, whoever writes to the file. The third trigger also stops INSERT OR REPLACE, which deletes
+-- without asking the second.
 CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
 
@@ -53,7 +54,9 @@ BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event ins
 
 CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
 WHEN NEW.position <= (SELECT max(position) FROM events)
-BEGIN SELECT RAISE(ABORT, 'events are only ever appended, at a position above all others'); END;
+    OR EXISTS (SELECT 1 FROM events WHERE id = NEW.id)
+    OR EXISTS (SELECT 1 FROM events WHERE stream = NEW.stream AND version = NEW.version)
+BEGIN SELECT RAISE(ABORT, 'events are only ever appended: above all positions, with a new id and a new version'); END;
 
 CREATE TRIGGER marks_are_never_updated BEFORE UPDATE ON marks
 BEGIN SELECT RAISE(ABORT, 'the marks of an event are immutable'); END;
