@@ -56,7 +56,7 @@ class EventData(msgspec.Struct, frozen=True):
 
     event: Any
     id: UUID | None = None
-    tags: tuple[str, ...] = ()
+    tags: Sequence[str] = ()
     metadata: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:

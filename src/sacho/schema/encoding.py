@@ -51,7 +51,7 @@ class Encoding:
         InvalidEvent, InvalidName or PayloadTooLarge.
         """
         id = None
-        more_tags: tuple[str, ...] = ()
+        more_tags: Sequence[str] = ()
         if isinstance(event, EventData):
             id, more_tags = event.id, event.tags
             metadata = {**metadata, **event.metadata} if event.metadata else metadata
