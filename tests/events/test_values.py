@@ -121,13 +121,13 @@ def test_an_id_is_a_uuid(id: Any) -> None:
 
 def test_an_envelope_refuses_one_text_for_tags_and_no_mapping_for_metadata() -> None:
     with pytest.raises(InvalidAppend):
-        EventData(ValuesNoted(), tags="k:v")  # type: ignore[arg-type]
+        EventData(ValuesNoted(), tags="k:v")
     with pytest.raises(InvalidAppend):
         EventData(ValuesNoted(), metadata=[1])  # type: ignore[arg-type]
 
 
 def test_an_envelope_takes_any_list_of_tags_and_is_frozen() -> None:
-    envelope = EventData(ValuesNoted(), tags=["k:v"])  # type: ignore[arg-type]
+    envelope = EventData(ValuesNoted(), tags=["k:v"])
     assert envelope.tags == ("k:v",)
     with pytest.raises(AttributeError):
         envelope.tags = ()  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""Proofs: tests that try to break a promise, with counts of what was tried."""
