@@ -187,7 +187,7 @@ FORBIDDEN = [
     f"REPLACE INTO {INTO} VALUES (999, 'a-1', 1, 'X', 1, '{{}}', x'00', 0)",
     f"REPLACE INTO {INTO} SELECT 999, 'z-1', 1, 'X', 1, '{{}}', id, 0 FROM events WHERE position = 1",
     f"INSERT INTO {INTO} VALUES (0, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
-    "UPDATE marks SET position = 9",
+    "UPDATE marks SET last = 9",
     "DELETE FROM marks",
 ]
 

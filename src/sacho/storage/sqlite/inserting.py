@@ -31,11 +31,17 @@ def _statements(table: str, columns: str) -> dict[int, str]:
 
 
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
+_INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
 
 
 def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows made by `event_row`."""
     _insert(connection, _INSERT_EVENTS, rows)
+
+
+def insert_marks(connection: sqlite3.Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:
+    """Insert (mark, last position, count, positions) rows."""
+    _insert(connection, _INSERT_MARKS, rows)
 
 
 def event_row(

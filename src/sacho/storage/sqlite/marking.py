@@ -1,45 +1,53 @@
 """The index by name: which events have a type, a category or a tag. Written for many events at a time.
 
 An index that is kept up to date at each append costs a page of it at each commit. Here the marks of events are written
-once some have gathered, in the transaction of the append that makes it so; those behind `marked_to` are few enough to
-be looked through. The idea is that of a log-structured merge tree, with the log itself as its first level.
+once some have gathered, in the transaction of the append that makes it so, as lists of positions; those behind
+`marked_to` are few enough to be looked through. The ideas are those of a log-structured merge tree, with the log itself
+as its first level, and of the posting lists of an inverted index.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 import msgspec
 
 from sacho.events import Query, QueryItem, category_of
+from sacho.storage.sqlite.inserting import insert_marks
 
 MARK_EVERY: Final = 100
 """How many events gather before their marks are written."""
 
+POSITIONS_PER_ROW: Final = 200
+"""How many positions one row of the index holds at most."""
+
 MARKED_TO: Final = "SELECT marked_to FROM log"
 SET_MARKED_TO: Final = "UPDATE log SET marked_to = ?"
-
-# The marks of all events above a position, in the order of the index.
-WRITE_MARKS: Final = """
-INSERT INTO marks (mark, position)
-SELECT mark, position FROM (
-    SELECT 'type:' || type AS mark, position FROM events WHERE position > :after
-    UNION ALL
-    SELECT 'category:' || category, position FROM events WHERE position > :after AND stream IS NOT NULL
-    UNION ALL
-    SELECT 'tag:' || tag.value, position FROM events, json_each(events.tags) AS tag
-    WHERE position > :after AND tags IS NOT NULL
-) ORDER BY mark, position"""
 
 # The names of the events in a range, to be looked through.
 NAMES_BETWEEN: Final = """
 SELECT position, type, stream, tags FROM events WHERE position > ? AND position <= ? ORDER BY position"""
 
+# The names of the events at given positions (a JSON list).
+NAMES_AT: Final = """
+SELECT position, type, stream, tags FROM events WHERE position IN (SELECT value FROM json_each(?))"""
+
+# The lists of one mark that reach into a range, in order: from the first that ends above its beginning, to the first that
+# ends at or above its end.
+POSITIONS: Final = """
+SELECT positions FROM marks WHERE mark = ? AND last > ? AND last <= coalesce(
+    (SELECT min(last) FROM marks WHERE mark = ? AND last >= ?), 9223372036854775807)
+ORDER BY last"""
+POSITIONS_BACKWARDS: Final = f"{POSITIONS} DESC"
+
 Group: TypeAlias = tuple[str, ...]
 """Marks of which an event must have one."""
 
+_encode: Final = msgspec.json.Encoder().encode
+_decode_positions: Final = msgspec.json.Decoder(list[int]).decode
 _decode_tags: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -60,8 +68,32 @@ def marked_to(connection: sqlite3.Connection) -> int:
 
 def write_marks(connection: sqlite3.Connection, after: int, head: int) -> None:
     """Write the marks of the events above `after`, up to the head; within the caller's transaction."""
-    connection.execute(WRITE_MARKS, {"after": after})
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for named in named_between(connection, after, head):
+        found[f"type:{named.type}"].append(named.position)
+        if named.stream is not None:
+            found[f"category:{category_of(named.stream)}"].append(named.position)
+        for tag in named.tags:
+            found[f"tag:{tag}"].append(named.position)
+    insert_marks(connection, [row for mark in sorted(found) for row in _rows(mark, found[mark])])
     connection.execute(SET_MARKED_TO, (head,))
+
+
+def _rows(mark: str, positions: list[int]) -> Iterator[tuple[str, int, int, str]]:
+    for start in range(0, len(positions), POSITIONS_PER_ROW):
+        some = positions[start : start + POSITIONS_PER_ROW]
+        yield mark, some[-1], len(some), _encode(some).decode()
+
+
+def marked(connection: sqlite3.Connection, mark: str, after: int, to: int, *, backwards: bool) -> Iterator[list[int]]:
+    """Yield the positions of a mark with after < position <= to, list by list, in order."""
+    rows = connection.execute(POSITIONS_BACKWARDS if backwards else POSITIONS, (mark, after, mark, to))
+    try:
+        for (text,) in rows:
+            some = [position for position in _decode_positions(text) if after < position <= to]
+            yield some[::-1] if backwards else some
+    finally:
+        rows.close()
 
 
 def groups(item: QueryItem) -> list[Group]:
@@ -74,10 +106,21 @@ def groups(item: QueryItem) -> list[Group]:
     return found
 
 
+def matching(connection: sqlite3.Connection, item: QueryItem, positions: list[int]) -> list[int]:
+    """Return those of the positions, in their order, whose events an item means."""
+    rows = connection.execute(NAMES_AT, (_encode(positions).decode(),))
+    found = {named.position for named in map(_named, rows) if item.matches(named.type, named.tags, named.stream)}
+    return [position for position in positions if position in found]
+
+
 def named_between(connection: sqlite3.Connection, after: int, to: int) -> Iterator[Named]:
     """Yield the names of the events with after < position <= to, in order."""
-    for position, type, stream, tags in connection.execute(NAMES_BETWEEN, (after, to)):
-        yield Named(position, type, stream, _decode_tags(tags) if tags else ())
+    return map(_named, connection.execute(NAMES_BETWEEN, (after, to)))
+
+
+def _named(row: tuple[int, str, str | None, str | None]) -> Named:
+    position, type, stream, tags = row
+    return Named(position, type, stream, _decode_tags(tags) if tags else ())
 
 
 class Tail:

@@ -1,7 +1,7 @@
 """Reading: every read is a walk along an index, page by page, each page a statement of its own.
 
 A query is taken apart into branches that each follow one mark in order of position: a tag, a type or a category,
-whichever of an item's parts is the narrowest; SQLite merges the branches. The events that have no marks yet, and short
+whichever of an item's parts is the narrowest. The events that have no marks yet, and short
 ranges, are looked through. Nothing is sorted, nothing scanned that a narrower index could have found.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 
 from sacho.events import Query, QueryItem, category_of
 from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, CategoryInfo, Row, StreamInfo, moment
-from sacho.storage.sqlite.marking import Group, groups, marked_to, named_between
+from sacho.storage.sqlite.marking import Group, groups, marked, marked_to, matching, named_between
 
 Borrow: TypeAlias = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -32,7 +32,6 @@ FETCH_ROWS: Final = 512
 """How many rows are taken before their size is looked at; few at first, since each may be large."""
 SHORT_RANGE: Final = 100
 """Up to how many positions are simply walked through, whatever the query."""
-BRANCHES_PER_STATEMENT: Final = 200
 COUNT_STEPS: Final = (64, 1_024, 16_384)
 """How far the parts of a query are counted to find the narrowest, step by step until one ends."""
 
@@ -80,29 +79,24 @@ WITH RECURSIVE names (mark) AS (
     SELECT (SELECT min(mark) FROM marks WHERE mark > names.mark AND mark < 'category;')
     FROM names WHERE names.mark IS NOT NULL
 )
-SELECT substr(names.mark, 10), (SELECT max(position) FROM marks WHERE mark = names.mark)
+SELECT substr(names.mark, 10), (SELECT max(last) FROM marks WHERE mark = names.mark)
 FROM names WHERE names.mark IS NOT NULL"""
 
 RECORDED_AT: Final = "SELECT recorded_at FROM events WHERE position = ?"
 
-# The positions of one mark in a range; behind it, for each further group, that the event has one of its marks.
-MARKED: Final = "SELECT d.position FROM marks d WHERE d.mark = ? AND d.position > ? AND d.position <= ?"
-HAS_MARK: Final = """
-AND EXISTS (SELECT 1 FROM json_each(?) AS o CROSS JOIN marks m ON m.mark = o.value AND m.position = d.position)"""
-
-# How many events have a mark in a range, up to a number.
+# How many events have a mark in a range, about, looking at so many lists at most.
 COUNT_MARKED: Final = """
-SELECT count(*) FROM (SELECT 1 FROM marks WHERE mark = ? AND position > ? AND position <= ? LIMIT ?)"""
+SELECT coalesce(sum(count), 0) FROM
+    (SELECT count FROM marks WHERE mark = ? AND last > ? AND last <= ? LIMIT ?)"""
 
 ABOVE_ALL_NAMES: Final = "\U0010ffff" * 64
 
 
 class _Branch(NamedTuple):
-    """A walk along one mark: the statement without its order, the mark, and what the other parts filter by."""
+    """A walk along one mark, and the item that the events found must match besides (None: no more to ask)."""
 
-    select: str
     mark: str
-    filters: tuple[str, ...]
+    item: QueryItem | None
 
 
 def head(connection: sqlite3.Connection) -> int:
@@ -272,13 +266,11 @@ class _Plan(NamedTuple):
 
 def _plan(connection: sqlite3.Connection, query: Query, after: int, to: int) -> _Plan:
     """Choose for each item of a query the marks to follow: those of its narrowest part."""
-    marked = marked_to(connection)
-    if to - after <= SHORT_RANGE or after >= marked:
-        return _Plan(query, [], min(after, marked))
-    branches = [
-        branch for item in query.items for branch in _branches(groups(item), _narrowest(connection, item, after, to))
-    ]
-    return _Plan(query, branches, marked)
+    marks_end = marked_to(connection)
+    if to - after <= SHORT_RANGE or after >= marks_end:
+        return _Plan(query, [], min(after, marks_end))
+    branches = [branch for item in query.items for branch in _branches(connection, item, after, to)]
+    return _Plan(query, branches, marks_end)
 
 
 def _positions(
@@ -286,13 +278,13 @@ def _positions(
 ) -> list[int]:
     """Return the first `room` positions in the range whose events match, in order."""
 
-    def marked() -> list[int]:
+    def along_marks() -> list[int]:
         return _marked_positions(connection, plan.branches, low, min(high, plan.marked_to), room, backwards)
 
-    def unmarked() -> list[int]:
+    def behind_marks() -> list[int]:
         return _looked_through(connection, plan.query, max(low, plan.marked_to), high, backwards)
 
-    first, second = (unmarked, marked) if backwards else (marked, unmarked)
+    first, second = (behind_marks, along_marks) if backwards else (along_marks, behind_marks)
     found = first()
     return found[:room] if len(found) >= room else (found + second())[:room]
 
@@ -313,15 +305,20 @@ def _marked_positions(
 ) -> list[int]:
     if low >= high:
         return []
-    found: set[int] = set()
-    order = "DESC" if backwards else "ASC"
-    for start in range(0, len(branches), BRANCHES_PER_STATEMENT):
-        some = branches[start : start + BRANCHES_PER_STATEMENT]
-        statement = " UNION ".join(branch.select for branch in some)
-        values = [value for branch in some for value in (branch.mark, low, high, *branch.filters)]
-        rows = connection.execute(f"{statement} ORDER BY 1 {order} LIMIT ?", (*values, room))
-        found.update(position for (position,) in rows)
+    found = {position for branch in branches for position in _along(connection, branch, low, high, room, backwards)}
     return sorted(found, reverse=backwards)[:room]
+
+
+def _along(
+    connection: sqlite3.Connection, branch: _Branch, low: int, high: int, room: int, backwards: bool
+) -> list[int]:
+    """Return the first `room` positions of one branch in the range, in order."""
+    found: list[int] = []
+    for some in marked(connection, branch.mark, low, high, backwards=backwards):
+        found += some if branch.item is None else matching(connection, branch.item, some)
+        if len(found) >= room:
+            break
+    return found[:room]
 
 
 def _narrowest(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> int:
@@ -346,13 +343,12 @@ def _count(connection: sqlite3.Connection, group: Group, after: int, to: int, mo
     return total
 
 
-def _branches(found: list[Group], narrowest: int) -> Iterator[_Branch]:
-    """Yield a walk for each mark of the narrowest group; the other groups filter on the way."""
-    others = [group for index, group in enumerate(found) if index != narrowest]
-    select = MARKED + HAS_MARK * len(others)
-    filters = tuple(msgspec.json.encode(group).decode() for group in others)
-    for mark in found[narrowest]:
-        yield _Branch(select, mark, filters)
+def _branches(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> Iterator[_Branch]:
+    """Yield a walk for each mark of the item's narrowest group; what is found has to match its other groups."""
+    found = groups(item)
+    narrowest = found[_narrowest(connection, item, after, to)]
+    for mark in narrowest:
+        yield _Branch(mark, item if len(found) > 1 else None)
 
 
 def _streams_between(borrow: Borrow, after: str, before: str, limit: int | None) -> Iterator[list[StreamInfo]]:

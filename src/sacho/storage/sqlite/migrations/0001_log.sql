@@ -28,12 +28,15 @@ CREATE UNIQUE INDEX events_by_id ON events (id);
 CREATE UNIQUE INDEX events_by_stream ON events (stream, version) WHERE stream IS NOT NULL;
 CREATE INDEX events_by_correlation ON events (correlation_id) WHERE correlation_id IS NOT NULL;
 
--- The index by name: `type:NAME`, `category:NAME` and `tag:KEY:VALUE` with the positions of their events, up to
--- log.marked_to. The few events behind that are looked through one by one.
+-- The index by name: for `type:NAME`, `category:NAME` and `tag:KEY:VALUE` the positions of their events, as JSON lists
+-- in order, each with its last position and its length. It tells of the events up to log.marked_to; the few behind that
+-- are looked through one by one.
 CREATE TABLE marks (
     mark TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (mark, position)
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    positions TEXT NOT NULL,
+    PRIMARY KEY (mark, last)
 ) WITHOUT ROWID;
 
 -- Folded states, one for each stream at most. They may be dropped at any time.
