@@ -1,64 +1,46 @@
-"""The commands, and how they end: 0 well, 1 otherwise, 2 wrong usage, 3 conflict, 4 bad input, 5 the log itself."""
+"""The commands of `sacho`. They read raw, so they need no event classes, and may be pointed at any log."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Final
+from itertools import islice
+from typing import Annotated, Final, Literal
 
 import cyclopts
-import msgspec
 from cyclopts import Parameter
 
-from sacho.cli.lines import events_of, line_of
-from sacho.cli.showing import EVENT_HEADINGS, event_row, say, show_rows, visible
-from sacho.errors import (
-    ConfigurationError,
-    Conflict,
-    InvalidAppend,
-    InvalidInput,
-    InvalidURL,
-    SachoError,
-    StorageError,
-    StorageFailed,
-)
-from sacho.events import ANY, EXISTS, NO_STREAM, ExpectedVersion, Query, QueryItem, RecordedEvent
-from sacho.store import EventStore, connect
-from sacho.store.connecting import StoreURL, sqlite_path
+from sacho.cli.ending import ended
+from sacho.cli.escaping import visible
+from sacho.cli.following import followed
+from sacho.cli.lines import as_json, line_of, write_of
+from sacho.cli.opening import named, opened
+from sacho.cli.options import DEFAULT_LOG, UNFILTERED, WHOLE, Filters, Limit, Log, Range, found, with_globals_last
+from sacho.cli.showing import event_row, say, say_lines, show_events, show_rows
+from sacho.errors import InvalidAppend
+from sacho.events import ANY, EXISTS, NO_STREAM, ExpectedVersion, RecordedEvent
+from sacho.schema.encoding import DEFAULT_MAX_EVENT_BYTES
+from sacho.storage.port import CategoryInfo, StreamInfo
+from sacho.store import connect
+from sacho.store.event_store import check_range
 
-OTHERWISE: Final = 1
-USAGE: Final = 2
-CONFLICT: Final = 3
-BAD_INPUT: Final = 4
-STORAGE: Final = 5
-INTERRUPTED: Final = 130
-
-Store = Annotated[
-    str | None, Parameter(name="--store", env_var="SACHO_STORE", help="The log's URL, such as sqlite:///conference.db.")
-]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object a line, for programs.")]
-After = Annotated[int, Parameter(help="Only what stands after this version or position.")]
-To = Annotated[int | None, Parameter(help="Only up to this version or position.")]
-Limit = Annotated[int | None, Parameter(help="At most so many.")]
-Backwards = Annotated[bool, Parameter(negative=(), help="The last first.")]
-Types = Annotated[list[str] | None, Parameter(name="--type", negative=(), help="Any of these types; repeatable.")]
-Tags = Annotated[list[str] | None, Parameter(name="--tag", negative=(), help="All of these tags; repeatable.")]
-Categories = Annotated[
-    list[str] | None, Parameter(name="--category", negative=(), help="Any of these categories; repeatable.")
-]
+EXPECTED: Final[dict[str, ExpectedVersion]] = {"any": ANY, "none": NO_STREAM, "exists": EXISTS}
 
 
 def _version() -> str:
     try:
-        return version("sacho")
+        return f"sacho {version('sacho')}"
     except PackageNotFoundError:
-        return "not installed"
+        return "sacho, of no known version: it runs without being installed"
 
 
-app = cyclopts.App(name="sacho", help="Look into an event log, append to it, follow it.", version=_version)
+app = cyclopts.App(
+    name="sacho",
+    help="Look into an event log, append to it, follow it.",
+    version=_version,
+    suppress_keyboard_interrupt=False,
+)
 
 
 @app.command
@@ -67,222 +49,131 @@ def streams(
     category: Annotated[str | None, Parameter(help="Only the streams of this category.")] = None,
     after: Annotated[str, Parameter(help="Only streams whose id stands after this one.")] = "",
     limit: Limit = None,
-    store: Store = None,
-    json: Json = False,
+    log: Log = DEFAULT_LOG,
 ) -> None:
     """List the streams with their versions and last times."""
-    with _opened(store) as log:
-        infos = log.streams(category, after=after, limit=limit)
-        if json:
-            for info in infos:
-                say(_as_json(info._asdict()))
-        else:
-            rows = ((i.stream, i.version, i.position, f"{i.recorded_at:%Y-%m-%d %H:%M:%S}") for i in infos)
-            show_rows(("stream", "version", "position", "last event"), rows)
+    with opened(log.store) as store:
+        _list(("stream", "version", "position"), store.streams(category, after=after, limit=limit), log)
 
 
 @app.command
-def categories(*, store: Store = None, json: Json = False) -> None:
+def categories(*, log: Log = DEFAULT_LOG) -> None:
     """List the categories with their last times."""
-    with _opened(store) as log:
-        infos = log.categories()
-        if json:
-            for info in infos:
-                say(_as_json(info._asdict()))
-        else:
-            rows = ((i.category, i.position, f"{i.recorded_at:%Y-%m-%d %H:%M:%S}") for i in infos)
-            show_rows(("category", "position", "last event"), rows)
+    with opened(log.store) as store:
+        _list(("category", "position"), store.categories(), log)
 
 
 @app.command
-def read(
-    stream: str,
-    *,
-    after: After = 0,
-    to: To = None,
-    limit: Limit = None,
-    backwards: Backwards = False,
-    store: Store = None,
-    json: Json = False,
-) -> None:
+def read(stream: str, *, part: Range = WHOLE, log: Log = DEFAULT_LOG) -> None:
     """Show the events of a stream."""
-    with _opened(store) as log:
-        _show(log.read(stream, after=after, to=to, limit=limit, backwards=backwards, raw=True), json)
+    with opened(log.store) as store:
+        events = store.read(stream, after=part.after, to=part.to, limit=part.limit, backwards=part.backwards, raw=True)
+        _show(events, log)
 
 
 @app.command(name="read-all")
-def read_all(
-    *,
-    type: Types = None,
-    tag: Tags = None,
-    category: Categories = None,
-    correlation: Annotated[
-        str | None, Parameter(help="The events of this correlation id, and no other filter.")
-    ] = None,
-    after: After = 0,
-    to: To = None,
-    limit: Limit = None,
-    backwards: Backwards = False,
-    store: Store = None,
-    json: Json = False,
-) -> None:
+def read_all(*, filters: Filters = UNFILTERED, part: Range = WHOLE, log: Log = DEFAULT_LOG) -> None:
     """Show the events of the whole log, or those that the filters mean."""
-    if correlation is not None and (type or tag or category or backwards or to is not None or limit is not None):
-        raise InvalidAppend("--correlation goes with --after only")
-    with _opened(store) as log:
-        if correlation is not None:
-            _show(log.correlated(correlation, after=after, raw=True), json)
-        else:
-            query = _query(type, tag, category)
-            _show(log.read_all(query, after=after, to=to, limit=limit, backwards=backwards, raw=True), json)
+    with opened(log.store) as store:
+        _show(found(store, filters, part), log)
 
 
 @app.command
 def append(
     stream: str,
     *,
-    expected: Annotated[str, Parameter(help="any, none, exists, or the version the stream must be at.")] = "any",
-    store: Store = None,
-    json: Json = False,
+    expected: Annotated[
+        int | Literal["any", "none", "exists"],
+        Parameter(help="What the stream must be at: a version, or one of these."),
+    ] = "any",
+    max_event_bytes: Annotated[int, Parameter(help="The largest event that is taken.")] = DEFAULT_MAX_EVENT_BYTES,
+    log: Log = DEFAULT_LOG,
 ) -> None:
-    """Append the events that stand on standard input, one JSON object a line, all or none.
+    """Append the events on standard input, one JSON object a line: all or none.
 
     A line has "type" and "data", and may have "id", "tags", "metadata" and "schema_version". Lines of `sacho read
-    --json` are taken too.
+    --json` are taken too. The log is made if it is not there.
     """
-    events = events_of(sys.stdin.buffer)
-    wanted = _expected(expected)
-    with _opened(store, make=True) as log:
-        done = log.append(stream, events, expected=wanted)
-    if json:
-        say(_as_json({"stream": stream, "version": done.version, "position": done.position, "events": len(events)}))
+    url = named(log.store)
+    if sys.stdin is None:
+        raise InvalidAppend("standard input is closed; events are read from there")
+    version = expected if isinstance(expected, int) else EXPECTED[expected]
+    write = write_of(stream, sys.stdin.buffer, version, max_event_bytes)
+    with connect(url) as store:
+        (done,) = store.storage.write(write)
+    count = len(write.parts[0].events)
+    if log.json:
+        say(as_json({"stream": stream, "version": done.version, "position": done.position, "events": count}))
     else:
-        say(f"{len(events)} events appended: version {done.version}, position {done.position}")
+        say(f"{count} event{'s' * (count != 1)} appended: version {done.version}, position {done.position}")
 
 
 @app.command
 def tail(
     *,
-    type: Types = None,
-    tag: Tags = None,
-    category: Categories = None,
-    after: Annotated[int | None, Parameter(help="Begin after this position; at the head if left out.")] = None,
+    filters: Filters = UNFILTERED,
+    after: Annotated[int | Literal["head"], Parameter(help="Begin after this position.")] = "head",
     limit: Limit = None,
-    store: Store = None,
-    json: Json = False,
+    log: Log = DEFAULT_LOG,
 ) -> None:
     """Follow the log: show events as they are recorded, until Ctrl-C."""
-    with _opened(store) as log:
-        start = log.head() if after is None else after
-        with log.subscribe(_query(type, tag, category), after=start, raw=True) as live:
-            for count, recorded in enumerate(live, start=1):
-                say(line_of(recorded) if json else "  ".join(map(visible, event_row(recorded))))
-                if count == limit:
-                    return
+    with opened(log.store) as store:
+        start = store.head() if isinstance(after, str) else after
+        check_range(start, None, limit)
+        with store.subscribe(filters.query, after=start, raw=True) as live:
+            for recorded in islice(filter(filters.are_met_by, followed(live)), limit):
+                say(line_of(recorded) if log.json else "  ".join(visible(str(fact)) for fact in event_row(recorded)))
 
 
 @app.command
-def head(*, store: Store = None, json: Json = False) -> None:
+def head(*, log: Log = DEFAULT_LOG) -> None:
     """Print the highest position."""
-    with _opened(store) as log:
-        position = log.head()
-    say(_as_json({"head": position}) if json else str(position))
+    with opened(log.store) as store:
+        position = store.head()
+    say(as_json({"head": position}) if log.json else str(position))
 
 
 @app.command
-def info(*, store: Store = None, json: Json = False) -> None:
+def info(*, log: Log = DEFAULT_LOG) -> None:
     """Say what log this is: engine, id, epoch, head, sizes, what it offers."""
-    with _opened(store) as log:
-        statistics = log.storage.statistics()
+    with opened(log.store) as store:
+        sizes = store.storage.statistics()
         facts: dict[str, object] = {
-            "engine": log.storage.name,
-            "id": str(log.identity.id),
-            "epoch": log.identity.epoch,
-            "head": log.head(),
-            "log_bytes": statistics.log_bytes,
-            "wal_bytes": statistics.wal_bytes,
-            "offers": sorted(log.capabilities),
+            "engine": store.storage.name,
+            "log_id": str(store.identity.id),
+            "epoch": store.identity.epoch,
+            "head": store.head(),
+            "log_bytes": sizes.log_bytes,
+            "wal_bytes": sizes.wal_bytes,
+            "capabilities": sorted(store.capabilities),
         }
-    if json:
-        say(_as_json(facts))
+    if log.json:
+        say(as_json(facts))
     else:
-        shown = ((name, ", ".join(value) if isinstance(value, list) else str(value)) for name, value in facts.items())
+        shown = ((name, ", ".join(fact) if isinstance(fact, list) else str(fact)) for name, fact in facts.items())
         show_rows(("", ""), shown)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error is one line on standard error."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(ended(lambda: _run(given), given))
 
 
-def run(arguments: list[str]) -> int:
-    """Run the command line; return the exit code."""
-    try:
-        app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
-        sys.stdout.flush()
-    except cyclopts.CycloptsError as error:
-        return _failed(USAGE, " ".join(str(error).split()))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except SachoError as error:
-        return _failed(_code(error), str(error))
-    return 0
+def _run(arguments: list[str]) -> None:
+    app(with_globals_last(arguments), result_action="return_value", exit_on_error=False, print_error=False)
 
 
-def _failed(code: int, message: str) -> int:
-    sys.stderr.write(f"sacho: error: {message}\n")
-    return code
-
-
-def _code(error: SachoError) -> int:
-    match error:
-        case Conflict():
-            return CONFLICT
-        case InvalidURL() | ConfigurationError():
-            return USAGE
-        case InvalidInput():
-            return BAD_INPUT
-        case StorageError():
-            return STORAGE
-        case _:
-            return OTHERWISE
-
-
-@contextmanager
-def _opened(url: str | None, *, make: bool = False) -> Iterator[EventStore]:
-    """Open the log; only `append` makes one where there is none."""
-    if not url:
-        raise InvalidURL("which log? Name it with --store URL or in SACHO_STORE")
-    parts = StoreURL.parse(url)
-    if parts.scheme == "sqlite" and not make and not sqlite_path(parts).exists():
-        raise StorageFailed(f"there is no log at {sqlite_path(parts)}; `sacho append` makes one")
-    with connect(url) as store:
-        yield store
-
-
-def _show(events: Iterable[RecordedEvent], json: bool) -> None:
-    if json:
-        for recorded in events:
-            sys.stdout.write(f"{line_of(recorded)}\n")
+def _show(events: Iterable[RecordedEvent], log: Log) -> None:
+    if log.json:
+        say_lines(map(line_of, events))
     else:
-        show_rows(EVENT_HEADINGS, map(event_row, events))
+        show_events(events)
 
 
-def _query(types: list[str] | None, tags: list[str] | None, categories: list[str] | None) -> Query:
-    return Query(QueryItem(types or (), tags or (), categories or ()))
-
-
-def _expected(text: str) -> ExpectedVersion:
-    named: dict[str, ExpectedVersion] = {"any": ANY, "none": NO_STREAM, "exists": EXISTS}
-    if text in named:
-        return named[text]
-    if not text.isascii() or not text.isdigit():
-        raise InvalidAppend(f"--expected {text!r} is none of any, none, exists or a version")
-    return int(text)
-
-
-def _as_json(facts: dict[str, object]) -> str:
-    return msgspec.json.encode(facts).decode()
+def _list(headings: tuple[str, ...], infos: Iterable[StreamInfo] | Iterable[CategoryInfo], log: Log) -> None:
+    if log.json:
+        say_lines(as_json(info._asdict()) for info in infos)
+    else:
+        rows = ((*info[:-1], f"{info.recorded_at:%Y-%m-%d %H:%M:%S}") for info in infos)
+        show_rows((*headings, "last event (UTC)"), rows)

@@ -1,0 +1,40 @@
+"""Opening the log that a command is about. Looking into a log never makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sacho.errors import InvalidURL, StorageFailed
+from sacho.store import EventStore, connect
+from sacho.store.connecting import StoreURL, sqlite_path
+
+
+def named(url: str | None) -> str:
+    """Return the URL if one was given. Raises InvalidURL."""
+    if not url:
+        raise InvalidURL("which log? Name it with --store URL or in SACHO_STORE, such as sqlite:///conference.db")
+    return url
+
+
+@contextmanager
+def opened(url: str | None) -> Iterator[EventStore]:
+    """Open a log that is there. Raises StorageFailed where there is none, and leaves it so."""
+    parts = StoreURL.parse(named(url))
+    if parts.scheme == "sqlite":
+        _check_there(sqlite_path(parts))
+    with connect(named(url)) as store:
+        yield store
+
+
+def _check_there(path: Path) -> None:
+    """Look at the file from without: only SQLite may open it."""
+    try:
+        size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        size = 0
+    except OSError as error:
+        raise StorageFailed(f"{path} cannot be opened: {error.strerror}") from error
+    if not size:
+        raise StorageFailed(f"there is no log at {path}; `sacho append` makes one")
