@@ -89,7 +89,8 @@ def test_the_bounds_of_durations_tell_fast_commits_apart(store: EventStore, watc
     observe(store.storage, watched.provider)
     store.append("a-1", [RawEvent("A", 1)])
     bounds = watched.only("sacho.commit.duration").explicit_bounds
-    assert bounds[0] < 0.001 < 1 < bounds[-1]
+    assert bounds[0] < 0.001
+    assert bounds[-1] > 1
 
 
 def test_sizes_and_the_age_of_the_oldest_append_are_told(store: EventStore, watched: Watched) -> None:
@@ -124,7 +125,6 @@ def test_an_append_that_waits_for_another_process_is_seen_to_grow_old(
         other.stdin.flush()
         assert future.result(timeout=30)[0].version == 1
     assert watched.only("sacho.append.oldest_in_flight").value == 0
-    assert watched.only("sacho.commit.duration").max >= 0.05
 
 
 def test_names_kinds_units_and_descriptions_are_what_the_page_says(store: EventStore, watched: Watched) -> None:

@@ -1,0 +1,77 @@
+"""Runs the command line as a program, as a shell would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sacho
+from sacho import EventData, RawEvent
+
+SECONDS = 60
+COMMAND = [sys.executable, "-m", "sacho"]
+
+
+def environment(url: str | None, **variables: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in {"SACHO_STORE", "COLUMNS"}}
+    return {**inherited, **({} if url is None else {"SACHO_STORE": url}), **variables}
+
+
+def run(
+    url: str | None, *arguments: str, lines: str | bytes = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; output is taken as UTF-8."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(url, **variables),
+        input=lines.encode() if isinstance(lines, str) else lines,
+        capture_output=True,
+        timeout=SECONDS,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def read_lines(url: str, *arguments: str) -> list[Any]:
+    """Run a command with --json and return what its lines say."""
+    done = run(url, *arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def started(url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command and see to it that it is gone in the end."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+
+
+def line(type: str = "A", data: object = None, **more: object) -> str:
+    """Return one line of input."""
+    return json.dumps({"type": type, "data": data, **more}) + "\n"
+
+
+def fill(url: str, stream: str = "seats-1", count: int = 3, **more: Any) -> None:
+    """Append `count` events of type A whose data say their number."""
+    with sacho.connect(url) as store:
+        for first in range(0, count, 5_000):
+            numbers = range(first, min(first + 5_000, count))
+            store.append(stream, [EventData(RawEvent("A", {"n": n}), tags=[f"k:{n % 2}"], **more) for n in numbers])
