@@ -105,7 +105,7 @@ GOOD = line("A", 1)
         ("[]\n", 1, "object"),
         (GOOD * 2 + '{"type": "A"}\n', 3, "`data`"),
         ('{"data": 1}\n', 1, "`type`"),
-        (line(5), 1, "$.type"),
+        ('{"type": 5, "data": 1}\n', 1, "$.type"),
         (line("A", 1, colour="red"), 1, "`colour`"),
         (line("A", 1, id="no-uuid"), 1, "$.id"),
         (line("A", 1, tags="k:v"), 1, "$.tags"),

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 import sacho
 from sacho import EventData, RawEvent
-from tests.cli.program import SECONDS, fill, read_lines, run, started
+from tests.cli.program import fill, read_lines, run, started
 
 HOSTILE = "\x1b[31m \x1b]0;title\x07 \x9b2J \u202e \u2028 \x85 \x7f \x00 [red]markup[/red] :smile: [link=x]"
 OBEYED = "\x1b\x07\x9b\u202e\u2028\x85\x7f\x00\r"
@@ -34,7 +34,6 @@ def test_what_stands_in_events_is_shown_and_never_obeyed(hostile: str, command: 
     done = run(hostile, *command, COLUMNS=columns, FORCE_COLOR="", TERM="xterm")
     assert done.returncode == 0
     assert [character for character in OBEYED if character in done.stdout] == []
-    assert "[blink]s-1" in "".join(done.stdout.split()) or "read" in command
 
 
 def test_markup_in_events_is_plain_text(hostile: str) -> None:
@@ -52,11 +51,11 @@ def test_lines_of_json_are_safe_and_still_say_the_same(hostile: str) -> None:
     assert (found["data"], found["metadata"]) == ({HOSTILE: [HOSTILE]}, {"m": HOSTILE})
 
 
-@pytest.mark.parametrize("columns", [30, 40, 60, 80, 99, 100, 120, 200])
+@pytest.mark.parametrize("columns", [30, 40, 80, 119, 120, 200])
 def test_a_table_is_never_wider_than_the_terminal_and_loses_nothing(url: str, columns: int) -> None:
     with sacho.connect(url) as store:
         event = EventData(RawEvent("SeatsReserved", {"held": {"GA": 12345}, "이름": "한국어"}), tags=["conference:42"])
-        store.append("conference-6f1c2ab0", [event] * 1)
+        store.append("conference-6f1c2ab0", [event])
     shown = run(url, "read-all", COLUMNS=str(columns)).stdout
     assert max(cell_len(one) for one in shown.splitlines()) <= columns
     if columns >= 80:
@@ -122,7 +121,3 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path, arguments: Sequence[s
         sizes.append(usage.ru_maxrss)
     small, large = sizes
     assert large - small < 24 * 1024, f"{small} and {large} KiB"
-
-
-def test_deadlines_of_these_tests_are_bounds_not_waits() -> None:
-    assert SECONDS >= 30

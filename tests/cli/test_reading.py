@@ -140,7 +140,7 @@ def test_info_says_which_log_it_is(url: str) -> None:
     assert (found["head"], found["capabilities"]) == (3, capabilities)
     assert found["log_bytes"] > 0
     assert found["wal_bytes"] >= 0
-    assert str(identity.id) in run(url, "info").stdout
+    assert str(identity[0]) in run(url, "info").stdout
 
 
 @pytest.mark.parametrize(

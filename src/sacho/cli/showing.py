@@ -24,7 +24,7 @@ T = TypeVar("T")
 Row = Sequence[object]
 
 ROWS_PER_PAGE: Final = 200
-NARROW: Final = 100
+NARROW: Final = 120
 """Below so many columns events are shown in the narrow form."""
 GAP: Final = 2
 SHOWN_CHARACTERS: Final = 1_000
@@ -86,8 +86,16 @@ def _cut(text: str) -> str:
     return f"{text[:SHOWN_CHARACTERS]}… ({len(text):,} characters; --json shows all)"
 
 
+class _Console(Console):
+    """A console that leaves it to the command to end when the reader of its output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError on, where rich would end the program with an exit code of its own."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return _Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def _show(console: Console, headings: Sequence[str], rows: Iterable[Row]) -> None:
@@ -112,7 +120,7 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[Text]], room: int) 
         max(cell_len(heading), *(cell_len(line.plain) for row in rows for line in row[column].split()))
         for column, heading in enumerate(headings)
     ]
-    room = max(room - GAP * len(headings), len(headings))
+    room = max(room - GAP * (len(headings) - 1), len(headings))
     widths = [min(width, room) for width in wanted]
     while sum(widths) > room:
         widths[widths.index(max(widths))] -= 1
