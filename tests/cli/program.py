@@ -64,7 +64,7 @@ def started(url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
                 pipe.close()
 
 
-def line(type: str = "A", data: object = None, **more: object) -> str:
+def line(type: object = "A", data: object = None, **more: object) -> str:
     """Return one line of input."""
     return json.dumps({"type": type, "data": data, **more}) + "\n"
 

@@ -136,7 +136,7 @@ def test_info_says_which_log_it_is(url: str) -> None:
         identity, capabilities = store.identity, sorted(store.capabilities)
     (found,) = read_lines(url, "info")
     assert found["engine"] == "sqlite"
-    assert (UUID(found["log_id"]), found["epoch"]) == identity
+    assert (UUID(found["log_id"]), found["epoch"]) == (identity.id, identity.epoch)
     assert (found["head"], found["capabilities"]) == (3, capabilities)
     assert found["log_bytes"] > 0
     assert found["wal_bytes"] >= 0
