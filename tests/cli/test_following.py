@@ -133,10 +133,9 @@ def test_ctrl_c_ends_a_long_read_quietly(url: str) -> None:
         assert process.stderr is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
+        process.stdout.read()
         assert process.wait(SECONDS) == 130
         assert process.stderr.read() == ""
-    assert rest.endswith("}\n")
 
 
 def test_ctrl_c_while_lines_are_awaited_appends_nothing(url: str) -> None:

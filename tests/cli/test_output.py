@@ -105,6 +105,13 @@ def test_long_output_comes_while_the_log_is_being_read(url: str, arguments: Sequ
         assert process.poll() is None
 
 
+def test_all_lines_come_also_where_python_is_told_not_to_buffer(url: str) -> None:
+    fill(url, count=5_000)
+    buffered, unbuffered = (run(url, "read-all", "--json", PYTHONUNBUFFERED=value) for value in ("", "1"))
+    assert buffered.stdout == unbuffered.stdout
+    assert len(buffered.stdout.splitlines()) == 5_000
+
+
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the memory of one child cannot be told here")
 @pytest.mark.parametrize(("arguments", "count"), [(("read-all", "--json"), 100_000), (("read-all",), 20_000)])
 def test_memory_does_not_grow_with_the_log(tmp_path: Path, arguments: Sequence[str], count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ def ended(work: Callable[[], object], arguments: Sequence[str]) -> Exit:
     try:
         if sys.stdout is None:
             return _failed(Exit.OTHERWISE, "standard output is closed")
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a text file
+        _prepare_output()
         work()
         sys.stdout.flush()
         return Exit.DONE
@@ -52,6 +53,18 @@ def ended(work: Callable[[], object], arguments: Sequence[str]) -> Exit:
         return _failed(Exit.OTHERWISE, f"unexpected {type(error).__name__}: {error}; please report it")
     finally:
         _let_go_of_output()
+
+
+def _prepare_output() -> None:
+    """See to it that no locale stands in the way of a name, and that output is buffered.
+
+    With PYTHONUNBUFFERED each line would cost a system call, and a signal could cut one short.
+    """
+    out = sys.stdout
+    if isinstance(out.buffer, io.RawIOBase):
+        sys.stdout = open(out.fileno(), "w", encoding=out.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115 - it lives as long as the program
+    elif isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="backslashreplace")
 
 
 def _failed(code: Exit, message: str) -> Exit:
