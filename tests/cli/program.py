@@ -75,3 +75,9 @@ def fill(url: str, stream: str = "seats-1", count: int = 3, **more: Any) -> None
         for first in range(0, count, 5_000):
             numbers = range(first, min(first + 5_000, count))
             store.append(stream, [EventData(RawEvent("A", {"n": n}), tags=[f"k:{n % 2}"], **more) for n in numbers])
+
+
+def head_of(url: str) -> int:
+    """Return the head of a log, without a process of its own."""
+    with sacho.connect(url) as store:
+        return store.head()

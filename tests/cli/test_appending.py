@@ -11,7 +11,7 @@ import pytest
 
 import sacho
 from sacho import EventData, RawEvent
-from tests.cli.program import fill, line, read_lines, run
+from tests.cli.program import fill, head_of, line, read_lines, run
 
 
 def test_lines_become_the_events_of_one_append(url: str) -> None:
@@ -72,7 +72,7 @@ def test_the_same_lines_again_change_nothing_and_say_the_same(url: str) -> None:
     first = run(url, "append", "seats-1", "--expected", "none", lines=lines)
     again = run(url, "append", "seats-1", "--expected", "none", lines=lines)
     assert (again.returncode, again.stdout) == (0, first.stdout)
-    assert run(url, "head").stdout == "2\n"
+    assert head_of(url) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_expected_version_decides(url: str, expected: str, code: int) -> Non
     done = run(url, "append", "seats-1", "--expected", expected, lines=line())
     assert done.returncode == code
     assert ("version 3, expected" in done.stderr) == (code == 3)
-    assert run(url, "head").stdout == ("4\n" if code == 0 else "3\n")
+    assert head_of(url) == (4 if code == 0 else 3)
 
 
 def test_an_id_that_is_there_with_other_content_is_a_conflict(url: str) -> None:
@@ -147,7 +147,7 @@ def test_an_empty_append_is_refused_and_makes_no_log(url: str, tmp_path: Path, l
 
 def test_blank_lines_are_passed_over_and_the_last_line_may_lack_its_end(url: str) -> None:
     assert run(url, "append", "seats-1", lines=f"\n{line()}  \n{line().strip()}").returncode == 0
-    assert run(url, "head").stdout == "2\n"
+    assert head_of(url) == 2
 
 
 def test_a_larger_event_is_taken_when_the_limit_is_raised(url: str) -> None:

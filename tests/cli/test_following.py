@@ -15,7 +15,7 @@ import pytest
 
 import sacho
 from sacho import EventData, RawEvent
-from tests.cli.program import COMMAND, SECONDS, environment, fill, line, run, started
+from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, line, run, started
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -151,7 +151,7 @@ def test_ctrl_c_while_lines_are_awaited_appends_nothing(url: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
         assert process.stderr.read() == ""
-    assert run(url, "head").stdout == "3\n"
+    assert head_of(url) == 3
 
 
 def first_after_start(url: str, lines: Lines) -> Any:

@@ -26,7 +26,7 @@ def hostile(url: str) -> str:
     return url
 
 
-@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize("columns", ["40", "200"])
 @pytest.mark.parametrize(
     "command", [("read-all",), ("read", "[blink]s-1"), ("tail", "--after", "0", "--limit", "1"), ("streams",)]
 )
@@ -113,7 +113,7 @@ def test_all_lines_come_also_where_python_is_told_not_to_buffer(url: str) -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the memory of one child cannot be told here")
-@pytest.mark.parametrize(("arguments", "count"), [(("read-all", "--json"), 100_000), (("read-all",), 20_000)])
+@pytest.mark.parametrize(("arguments", "count"), [(("read-all", "--json"), 100_000), (("read-all",), 8_000)])
 def test_memory_does_not_grow_with_the_log(tmp_path: Path, arguments: Sequence[str], count: int) -> None:
     sizes = []
     for events in (1_000, count):
