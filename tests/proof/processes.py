@@ -1,17 +1,24 @@
-"""Starting the programs of the proofs, and ending them."""
+"""Starting the programs of the proofs, and ending them: none outlives its block, and no wait is without end."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 300
+"""How long a program may take in all."""
+WAIT = 60
+"""How long to wait for one event or answer."""
+
+Count: TypeAlias = Callable[[int], int]
+Counted: TypeAlias = Callable[[str, object], None]
 
 
 def command(name: str, *arguments: object) -> list[str]:
@@ -19,12 +26,16 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def started(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program; it does not outlive the block."""
-    process = subprocess.Popen(command(name, *arguments), stdout=subprocess.PIPE, cwd=ROOT)
+def started(name: str, *arguments: object, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program (under another one, where `before` names that); it is killed at the end of the block or in time."""
+    process = subprocess.Popen([*before, *command(name, *arguments)], stdout=subprocess.PIPE, cwd=ROOT)
+    in_time = threading.Timer(SECONDS, process.kill)
+    in_time.daemon = True
+    in_time.start()
     try:
         yield process
     finally:
+        in_time.cancel()
         process.kill()
         process.wait(SECONDS)
         if process.stdout is not None:
@@ -39,3 +50,9 @@ def finished(*processes: subprocess.Popen[bytes]) -> list[Any]:
         assert process.returncode == 0, process.args
         results.append(json.loads(output.splitlines()[-1]) if output else None)
     return results
+
+
+def run(name: str, *arguments: object, before: Sequence[str] = ()) -> Any:
+    """Run a program to its end and return what it acknowledged last."""
+    with started(name, *arguments, before=before) as process:
+        return finished(process)[0]

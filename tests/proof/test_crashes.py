@@ -3,70 +3,93 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+import subprocess
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import sacho
-from sacho import Query, QueryItem, RawEvent
-from tests.proof.processes import started
+from sacho import RawEvent
+from tests.proof.judging import check_all, check_file
+from tests.proof.processes import Count, Counted, started
 
-Counted = Callable[[str, object], None]
 
-
-def killed_while_writing(url: str, random: Random) -> list[Any]:
-    """Run a writer, kill it at a random instant after its first acknowledgement; return all acknowledgements."""
-    with started("write_for_ever", url) as writer:
-        assert writer.stdout is not None
-        lines = [writer.stdout.readline()]
-        ends = time.monotonic() + random.uniform(0.0, 0.15)
-        while time.monotonic() < ends:
-            lines.append(writer.stdout.readline())
-        writer.kill()
-        lines += writer.stdout.readlines()
+def lines_until_killed(process: subprocess.Popen[bytes], ends: float) -> list[Any]:
+    """Read acknowledgements until `ends`, kill the process, and read what it had said by then."""
+    assert process.stdout is not None
+    lines = []
+    while time.monotonic() < ends:
+        lines.append(process.stdout.readline())
+    process.kill()
+    lines += process.stdout.readlines()
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
+def killed_while_writing(url: str, random: Random) -> list[Any]:
+    """Run two writers at once, kill one and soon the other, at random instants; return all acknowledgements."""
+    with ExitStack() as stack:
+        writers = [stack.enter_context(started("write_for_ever", url)) for _ in range(2)]
+        first = []
+        for writer in writers:
+            assert writer.stdout is not None
+            first.append(json.loads(writer.stdout.readline()))
+        ends = time.monotonic()
+        for writer in writers:
+            ends += random.uniform(0.0, 0.1)
+            first += lines_until_killed(writer, ends)
+    return first
+
+
 def test_kill_9_loses_nothing_that_was_acknowledged_and_leaves_nothing_half(
-    tmp_path: Path, soak_count: Callable[[int], int], counted: Counted
+    tmp_path: Path, soak_count: Count, counted: Counted
 ) -> None:
     """Seen to fail with acknowledgements before the append, and with the parts of an append committed one by one."""
     path = tmp_path / "log.db"
-    url, random, rounds, total = f"sqlite:///{path}", Random(1), soak_count(100), 0
-    for _ in range(rounds):
-        acknowledged = killed_while_writing(url, random)
-        total += len(acknowledged)
+    url, random, rounds = f"sqlite:///{path}", Random(), soak_count(100)
+    acknowledged: dict[str, list[Any]] = {}
+    appends = 0
+    for number in range(rounds):
+        answers = killed_while_writing(url, random)
+        appends += len(answers)
+        acknowledged.update({fact[0]: fact for answer in answers for fact in answer})
         with sacho.connect(url) as store:
-            for one in acknowledged:
-                found = list(store.read_all(Query(QueryItem(tags=[f"b:{one['batch']}"])), raw=True))
-                assert len(found) == one["of"]
-                assert found[-1].position == one["position"]
-                assert found[one["of"] // 2 - 1].version == one["version"]
-            store.append("after-1", [RawEvent("After", None)])
-    check_soundness(path, url)
-    counted("kill -9 rounds, acknowledged appends", f"{rounds}, {total}")
+            done = store.append("after-1", [RawEvent("After", number)], expected=number)
+            assert done.version == number + 1
+            last = max(answers, key=lambda answer: answer[0][3])
+            assert [store.find(UUID(fact[0]), raw=True) is not None for fact in last] == [True] * len(last)
+        check_file(path)
+    stored = {
+        str(one.id): [str(one.id), one.stream, one.version, one.position, (one.event.data or {})["batch"]]
+        for one in check_all(path)
+        if one.type != "After"
+    }
+    assert {id: stored.get(id) for id in acknowledged} == acknowledged
+    counted("kill -9 of two writers: rounds", rounds)
+    counted("kill -9: appends acknowledged, all there", appends)
+    counted("kill -9: events acknowledged, events in the log", f"{len(acknowledged)}, {len(stored)}")
 
 
-def check_soundness(path: Path, url: str) -> None:
-    """No append is half there, versions have no gap, every mark stands for an event and the file is sound."""
-    batches: Counter[str] = Counter()
-    sizes: dict[str, int] = {}
-    versions: dict[str, list[int]] = defaultdict(list)
-    with sacho.connect(url) as store:
-        for recorded in store.read_all(raw=True):
-            versions[str(recorded.stream)].append(recorded.version or 0)
-            if recorded.type == "Written":
-                batches[recorded.event.data["batch"]] += 1
-                sizes[recorded.event.data["batch"]] = recorded.event.data["of"]
-        total = store.head()
-        marked = sum(1 for _ in store.read_all(Query(QueryItem(types=["Written", "After"])), raw=True))
-    assert dict(batches) == sizes
-    assert all(found == list(range(1, len(found) + 1)) for found in versions.values())
-    assert marked == total
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
+def test_kill_9_while_a_log_is_made_leaves_a_log_or_nothing(
+    tmp_path: Path, soak_count: Count, counted: Counted
+) -> None:
+    """Seen to fail with the acknowledgement before the append."""
+    random, rounds, logs = Random(), soak_count(60), 0
+    for number in range(rounds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with started("make_for_ever", folder) as maker:
+            assert maker.stdout is not None
+            first = json.loads(maker.stdout.readline())
+            made = {first, *lines_until_killed(maker, time.monotonic() + random.uniform(0.0, 0.15))}
+        for path in folder.glob("*.db"):
+            log = int(path.stem)
+            with sacho.connect(f"sqlite:///{path}") as store:
+                found = [one.event.data for one in store.read("made-1", raw=True)]
+                assert found in ([[log]] if log in made else ([], [log]))
+                assert store.append("made-1", [RawEvent("Made", log)], expected=len(found)).version == len(found) + 1
+            check_file(path)
+            logs += 1
+    counted("kill -9 while logs are made: rounds, logs looked at", f"{rounds}, {logs}")

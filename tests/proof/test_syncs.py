@@ -1,153 +1,149 @@
-"""Every acknowledged commit was synced before: seen from outside the process, and by cutting the log back to its syncs.
-
-kill -9 says nothing of the disk, since the system keeps what a dead process wrote.
-"""
+"""Every acknowledged commit was synced before: seen from outside the process, and by cutting the power at any instant."""
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from random import Random
+from typing import NamedTuple, TypeAlias
 
 import pytest
 
 import sacho
-from tests.proof.processes import ROOT, SECONDS, command
+from tests.conftest import IS_SOAK
+from tests.proof.judging import check_file
+from tests.proof.processes import Count, Counted
+from tests.proof.programs import pad
+from tests.proof.tracing import Call, Disk, traced
 
-CALLS = "trace=pwrite64,fdatasync,fsync,ftruncate,write,unlink"
-
-
-class Call(NamedTuple):
-    """A system call on a file of the log, or an acknowledgement: what, which file, the data and offset of a write."""
-
-    name: str
-    file: str
-    data: bytes = b""
-    offset: int = 0
+APPENDS = 2_000 if IS_SOAK else 200
+KINDS = ("nothing", "everything", "some", "some", "some")
 
 
-def traced(tmp_path: Path, count: int, synchronous: str) -> list[Call]:
-    """Run the writer under strace and return what it did, in order."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed, so syncs cannot be counted from outside")
-    trace = tmp_path / f"trace-{synchronous}"
-    url = f"sqlite:///{tmp_path / f'{synchronous}.db'}"
-    strace = ["strace", "-f", "-y", "-xx", "-s", "1000000", "-e", CALLS, "-o", str(trace)]
-    done = subprocess.run(
-        [*strace, *command("write_in_turn", url, count, synchronous)], cwd=ROOT, stderr=subprocess.PIPE, timeout=SECONDS
-    )
-    if b"ptrace" in done.stderr and done.returncode:
-        pytest.skip("tracing is not permitted here, so syncs cannot be counted from outside")
-    assert done.returncode == 0, done.stderr[-500:]
-    return list(calls_of(trace))
+class Trace(NamedTuple):
+    """What a writer did that acknowledges many appends and reopens its log between them; its log as it is in the end."""
+
+    calls: list[Call]
+    path: Path
 
 
-def calls_of(trace: Path) -> Iterator[Call]:
-    for line in trace.read_text().splitlines():
-        if unlinked := re.match(r'\d+ +unlink\("([^"]*)"\) += 0', line):
-            yield Call("unlink", Path(_text(unlinked[1])).name)
-            continue
-        found = re.match(r"\d+ +(pwrite64|fdatasync|fsync|ftruncate|write)\((\d+)<([^>]*)>(.*)\) += (-?\d+)", line)
-        if not found or found[5] == "-1":
-            continue
-        name, descriptor, file, rest, _ = found.groups()
-        file = _text(file)
-        if name == "write" and descriptor == "2":
-            yield Call("said", "", _bytes(rest))
-        elif name == "pwrite64" and ".db" in file:
-            yield Call("write", Path(file).name, _bytes(rest), int(rest.rsplit(", ", 1)[1]))
-        elif name == "ftruncate" and ".db" in file:
-            yield Call("truncate", Path(file).name, b"", int(rest.rsplit(", ", 1)[1]))
-        elif name in {"fdatasync", "fsync"}:
-            yield Call("sync" if ".db" in file else "sync folder", Path(file).name)
+Traces: TypeAlias = Callable[[int], Trace]
 
 
-def _text(shown: str) -> str:
-    return bytes.fromhex(shown.replace("\\x", "")).decode() if shown.startswith("\\x") else shown
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
+    """The trace of a writer with so many threads; made once."""
+
+    @cache
+    def trace(threads: int) -> Trace:
+        path = tmp_path_factory.mktemp("traced") / "log.db"
+        calls = traced(path.parent, "write_in_turn", f"sqlite:///{path}", APPENDS, threads, "FULL")
+        assert len([call for call in calls if acknowledged(call) is not None]) == APPENDS
+        return Trace(calls, path)
+
+    return trace
 
 
-def _bytes(rest: str) -> bytes:
-    text = re.search(r'"((?:\\x[0-9a-f]{2})*)"', rest)
-    assert text is not None, rest[:80]
-    return bytes.fromhex(text[1].replace("\\x", ""))
+def acknowledged(call: Call) -> int | None:
+    """Return the number of the append that is acknowledged here."""
+    said = json.loads(call.data) if call.name == "said" and call.data.startswith(b"[") else None
+    return said[1] if isinstance(said, list) and said[0] == "ACK" else None
 
 
 def unsynced(calls: list[Call]) -> list[int]:
-    """Return the positions of acknowledgements that came while something written to the WAL was not synced."""
-    dirty, found = False, []
+    """Return the appends that were acknowledged when something written to the WAL was not synced, or nothing written."""
+    state, found = "", []
     for call in calls:
-        if call.name == "said" and call.data.startswith(b"ACK") and dirty:
-            found.append(int(call.data.split()[1]))
-        if call.file.endswith("-wal"):
-            dirty = call.name != "sync"
+        if (number := acknowledged(call)) is not None:
+            if state != "synced":
+                found.append(number)
+            state = ""
+        elif call.file.endswith("-wal") and call.name in {"write", "sync"}:
+            state = {"write": "written", "sync": "synced" if state == "written" else state}[call.name]
     return found
 
 
-def cut_back(calls: list[Call], acknowledged: int, folder: Path) -> str:
-    """Write the files as they were on the disk when `acknowledged` was said, if nothing unsynced survives."""
-    synced: dict[str, bytearray] = {}
-    pending: dict[str, list[Call]] = {}
-    unlinked: list[str] = []
-    for call in calls:
-        if call.name == "said" and call.data == b"ACK %d\n" % acknowledged:
-            break
-        if call.name in {"write", "truncate"}:
-            pending.setdefault(call.file, []).append(call)
-        elif call.name == "unlink":
-            unlinked.append(call.file)
-        elif call.name == "sync folder":
-            for file in unlinked:
-                synced.pop(file, None)
-        elif call.name == "sync":
-            for done in pending.pop(call.file, []):
-                _apply(synced.setdefault(call.file, bytearray()), done)
-    folder.mkdir()
-    for file, content in synced.items():
-        if not file.endswith("-shm"):
-            (folder / file).write_bytes(content)
-    return f"sqlite:///{folder / next(file for file in synced if file.endswith('.db'))}"
-
-
-def _apply(content: bytearray, call: Call) -> None:
-    if call.name == "truncate":
-        del content[call.offset :]
-        return
-    end = call.offset + len(call.data)
-    content.extend(bytes(max(0, end - len(content))))
-    content[call.offset : end] = call.data
-
-
-def test_each_acknowledged_commit_was_synced_before(
-    tmp_path: Path, soak_count: Callable[[int], int], counted: Callable[[str, object], None]
-) -> None:
-    count = soak_count(2_000)
-    calls = traced(tmp_path, count, "FULL")
-    begin = next(at for at, call in enumerate(calls) if call.data == b"BEGIN\n")
-    syncs = sum(1 for call in calls[begin:] if call.name == "sync" and call.file.endswith("-wal"))
-    said = sum(1 for call in calls if call.data.startswith(b"ACK"))
-    assert said == count
-    assert syncs >= count
+def test_each_acknowledged_commit_of_one_thread_was_written_then_synced(traces: Traces, counted: Counted) -> None:
+    """One thread: between an acknowledgement and the next the WAL is written and, after that, synced."""
+    calls = traces(1).calls
+    syncs = sum(1 for call in calls if call.name == "sync" and call.file.endswith("-wal"))
+    assert syncs >= APPENDS
     assert unsynced(calls) == []
-    counted("acknowledged commits, syncs of the write-ahead log seen from outside", f"{said}, {syncs}")
+    counted("acknowledged commits, syncs of the write-ahead log seen from outside", f"{APPENDS}, {syncs}")
 
 
-def test_a_log_cut_back_to_its_last_sync_has_every_acknowledged_event(
-    tmp_path: Path, soak_count: Callable[[int], int], counted: Callable[[str, object], None]
+@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
+def test_a_writer_that_does_not_sync_is_found_out(tmp_path: Path, synchronous: str) -> None:
+    """The same looks at a log that is written without syncs: the proofs can fail."""
+    calls = traced(tmp_path, "write_in_turn", f"sqlite:///{tmp_path / 'log.db'}", 60, 1, synchronous)
+    assert len(unsynced(calls)) > 50
+    cuts = [cut_at for cut_at, call in enumerate(calls) if acknowledged(call) is not None]
+    assert len([fault for fault in faults_of(calls, cuts, ["nothing"], tmp_path / "cuts") if "lost" in fault]) > 50
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_the_simulated_disk_holds_what_the_real_one_does(traces: Traces, threads: int) -> None:
+    """Where the power stays on, what was traced adds up to the file that is there: no write was overlooked."""
+    calls, path = traces(threads)
+    disk = Disk()
+    for call in calls:
+        disk.do(call)
+    assert disk.files("everything", Random()) == {"log.db": path.read_bytes()}
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_after_a_power_cut_at_any_instant_every_acknowledged_event_is_there(
+    traces: Traces, threads: int, tmp_path: Path, soak_count: Count, counted: Counted
 ) -> None:
-    count, cuts = soak_count(2_000), soak_count(100)
-    calls = traced(tmp_path, count, "FULL")
-    for cut in range(cuts):
-        acknowledged = 1 + cut * (count - 1) // max(1, cuts - 1)
-        with sacho.connect(cut_back(calls, acknowledged, tmp_path / f"cut-{cut}")) as store:
-            assert [one.event.data["n"] for one in store.read("seats-1", raw=True)][:acknowledged] == list(
-                range(acknowledged)
-            )
-    counted("power cuts simulated", cuts)
+    """Cut at acknowledgements and anywhere; of what was not synced nothing, everything, or odd and torn parts survive."""
+    calls, random, count = traces(threads).calls, Random(), soak_count(150)
+    begin = next(at for at, call in enumerate(calls) if call.data == b'"BEGIN"\n')
+    answers = [at for at, call in enumerate(calls) if acknowledged(call) is not None]
+    cuts = random.sample(answers, count // 2) + random.sample(range(begin, len(calls)), count - count // 2)
+    assert list(faults_of(calls, sorted(cuts), KINDS, tmp_path / "cuts")) == []
+    counted(f"power cuts of {threads} threads, disks left by them", f"{count}, {count * len(KINDS)}")
 
 
-def test_a_writer_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
-    """The same look at a log that is written with synchronous=OFF: the proof can fail."""
-    assert len(unsynced(traced(tmp_path, 50, "OFF"))) == 50
+def faults_of(calls: list[Call], cuts: list[int], kinds: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the logs that power cuts just after these calls leave."""
+    disk, random, done, sure = Disk(), Random(), 0, set[int]()
+    for cut in cuts:
+        for call in calls[done : cut + 1]:
+            disk.do(call)
+            if (number := acknowledged(call)) is not None:
+                sure.add(number)
+        done = cut + 1
+        for index, kind in enumerate(kinds):
+            place = folder / f"{cut}-{index}"
+            place.mkdir(parents=True)
+            for name, content in disk.files(kind, random).items():
+                (place / name).write_bytes(content)
+            fault = fault_of(place / "log.db", sure)
+            shutil.rmtree(place)
+            if fault is not None:
+                yield f"cut after call {cut}, {kind} survives: {fault}"
+
+
+def fault_of(path: Path, sure: set[int]) -> str | None:
+    """Return what is wrong with a log: an acknowledged append lost, a half one, an unsound file."""
+    try:
+        with sacho.connect(f"sqlite:///{path}") as store:
+            events = list(store.read_all(raw=True))
+            found = [one.event.data["n"] for one in events]
+            if missing := sorted(sure.difference(found)):
+                return f"lost {missing[:5]}"
+            there = Counter(found)
+            if half := [one for one in events if there[one.event.data["n"]] != one.event.data["of"]]:
+                return f"half there {half[:1]}"
+            if [one.event.data["pad"] for one in events] != [pad(number) for number in found]:
+                return "other content"
+            store.append("after-1", [sacho.RawEvent("After", None)])
+        check_file(path)
+    except (sacho.SachoError, sqlite3.Error, AssertionError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -20,8 +20,9 @@ from sacho.deciding.outcome import Loaded, Outcome
 from sacho.deciding.retry import Retry
 from sacho.deciding.round import NO_BOUND, Round, is_interrupt
 from sacho.deciding.state_cache import StateCache
-from sacho.errors import SachoError, StoreClosed
+from sacho.errors import SachoError, StoreClosed, StoreForked
 from sacho.events.naming import checked_name
+from sacho.storage.processes import same_process
 from sacho.store import current_metadata, uuid7
 from sacho.store.event_store import check_range
 
@@ -52,6 +53,7 @@ class CommandHandler(Generic[C, S, E]):
         self._cache: StateCache[S] = StateCache(cache_size)
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
+        self._is_same_process = same_process()
 
     def handle(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Outcome:
         """Handle one command and return its outcome, once its events are durable.
@@ -96,6 +98,8 @@ class CommandHandler(Generic[C, S, E]):
 
     def _enter(self, stream: str, command: C, command_id: UUID | str | None, tell: TellOutcome) -> Lane | None:
         """Let a command wait in its stream's lane; return the lane if nobody works on it yet."""
+        if not self._is_same_process():
+            raise StoreForked
         checked_name("stream id", stream)
         id = uuid7() if command_id is None else _one_form(command_id)
         waiting = Waiting(command, id, command_id is not None, current_metadata(), tell)

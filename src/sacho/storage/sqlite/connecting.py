@@ -5,6 +5,7 @@ The file is only ever opened through SQLite: opening and closing it beside SQLit
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -79,8 +80,12 @@ def translate(error: sqlite3.Error, path: Path) -> StorageError:
             return CorruptLog(where, str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StorageBusy(DEFAULT_TIMEOUT)
+        case sqlite3.SQLITE_CANTOPEN if path.exists() and not os.access(path.parent, os.W_OK):
+            return StorageReadOnly(where)
         case sqlite3.SQLITE_CANTOPEN:
             return StorageFailed(f"{where} cannot be opened: does its folder exist, and may it be written to?")
+        case sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+            return StorageFull(where)
         case sqlite3.SQLITE_IOERR:
             return StorageFailed(f"{where}: {error} (code {code})", may_have_happened=_is_unsynced(code))
         case _:

@@ -16,6 +16,11 @@ from sacho.storage.sqlite.connecting import translated, when_free
 APPLICATION_ID: Final = 0x53414348
 """`SACH`: marks the file as a Sacho log, in SQLite's header field for it."""
 
+# One statement, so that a file which another process makes a log meanwhile is seen either before or after.
+FOUND: Final = """
+SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+FROM pragma_application_id, pragma_user_version"""
+
 
 def migrations() -> list[str]:
     """Return the texts of the migrations in order; the schema's number is how many of them were run."""
@@ -69,9 +74,7 @@ def statements(script: str) -> Iterator[str]:
 
 def _found_schema(connection: sqlite3.Connection, path: Path, known: int) -> int:
     with translated(path):
-        (mark,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        mark, version, tables = connection.execute(FOUND).fetchone()
     if mark != APPLICATION_ID and (mark or version or tables):
         raise ForeignDatabase(str(path), "is a SQLite database of something else")
     if version > known:
