@@ -24,6 +24,7 @@ from sacho.errors import (
     StorageFailed,
     WrongExpectedVersion,
 )
+from sacho.storage.sqlite.indexing import INDEX_EVERY
 from sacho.storage.sqlite.schema import APPLICATION_ID
 
 
@@ -126,7 +127,7 @@ def test_a_log_of_a_newer_schema_is_refused_and_left_as_it_was(path: Path) -> No
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("tables", ["", "CREATE TABLE log (id, epoch, marked_to)"])
+@pytest.mark.parametrize("tables", ["", "CREATE TABLE log (id, epoch, indexed_to)"])
 def test_a_file_with_the_mark_of_a_log_but_not_its_tables_is_an_error_of_storage(path: Path, tables: str) -> None:
     with raw(path) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -176,6 +177,7 @@ def test_paths_with_spaces_and_odd_characters_are_opened_as_they_are(tmp_path: P
 # --- immutable, and readable with plain SQL -----------------------------------------------------------
 
 INTO = "events (position, stream, version, type, schema_version, data, id, recorded_at)"
+INDEX = ("event_ids", "event_streams", "marks")
 FORBIDDEN = [
     "UPDATE events SET data = '{}'",
     "UPDATE events SET position = position + 1000",
@@ -184,26 +186,28 @@ FORBIDDEN = [
     "DELETE FROM events",
     "DELETE FROM events WHERE position = 2",
     f"REPLACE INTO {INTO} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
-    f"REPLACE INTO {INTO} VALUES (999, 'a-1', 1, 'X', 1, '{{}}', x'00', 0)",
-    f"REPLACE INTO {INTO} SELECT 999, 'z-1', 1, 'X', 1, '{{}}', id, 0 FROM events WHERE position = 1",
     f"INSERT INTO {INTO} VALUES (0, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
     "UPDATE marks SET last = 9",
     "DELETE FROM marks",
+    "UPDATE event_ids SET position = 9",
+    "DELETE FROM event_ids",
+    "UPDATE event_streams SET version = version + 1000",
+    "DELETE FROM event_streams",
 ]
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
 def test_nobody_changes_an_event_whoever_writes_to_the_file(path: Path, statement: str) -> None:
     with opened(path) as store:
-        store.append("a-1", [FileNoted(str(number)) for number in range(150)])
+        store.append("a-1", [FileNoted(str(number)) for number in range(INDEX_EVERY)])
     with raw(path) as connection:
         before = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
-        marks = connection.execute("SELECT * FROM marks").fetchall()
+        index = [connection.execute(f"SELECT * FROM {table}").fetchall() for table in INDEX]
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute(statement)
         assert connection.execute("SELECT * FROM events ORDER BY position").fetchall() == before
-        assert connection.execute("SELECT * FROM marks").fetchall() == marks
-        assert marks
+        assert [connection.execute(f"SELECT * FROM {table}").fetchall() for table in INDEX] == index
+        assert all(index)
 
 
 def test_an_operator_reads_the_log_with_plain_sql(path: Path, store: EventStore) -> None:

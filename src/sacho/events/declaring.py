@@ -24,6 +24,7 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 _ATTRIBUTE = "__sacho_event__"
 
 _KNOWN_TAGS: set[str] = set()
+MAX_SCHEMA_VERSION = 2**31 - 1
 _MOST_KNOWN_TAGS = 10_000
 
 DEFAULT_TYPES: dict[str, type] = {}
@@ -94,8 +95,8 @@ def declare(cls: T, type: str | None, version: int, tags: Iterable[str], *, regi
     """Attach a checked Declaration to `cls`; raise InvalidEventClass or DuplicateEventType."""
     try:
         name = checked_name("event type", cls.__name__ if type is None else type)
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise ValueError(f"schema version {version!r} is not a whole number from 1")
+        if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_SCHEMA_VERSION:
+            raise ValueError(f"schema version {version!r} is not a whole number from 1 to {MAX_SCHEMA_VERSION}")
         if isinstance(tags, str):
             raise ValueError(f"tags={tags!r} is one text; write a tuple: tags=({tags!r},)")
         fields = field_names(cls)

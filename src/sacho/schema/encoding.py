@@ -14,7 +14,7 @@ import msgspec
 
 from sacho.errors import InvalidEvent, PayloadTooLarge, UndecodableEvent, UnknownEventType, UnregisteredEvent
 from sacho.events import EncodedEvent, EventData, RawEvent
-from sacho.events.declaring import Declaration, is_pydantic
+from sacho.events.declaring import MAX_SCHEMA_VERSION, is_pydantic
 from sacho.events.naming import checked_name, checked_tag
 from sacho.schema.plain import check_finite, plain, pydantic_values
 from sacho.schema.registry import Registry
@@ -30,9 +30,10 @@ Decode = Callable[[str], Any]
 class Writer(NamedTuple):
     """How the events of one class are written: what was declared of it, and its values for JSON."""
 
-    declared: Declaration
+    type: str
+    version: int
     values: Callable[[Any], Any] | None
-    has_tags: bool
+    tags: Callable[[Any], Sequence[str]] | None
 
 
 class Encoding:
@@ -51,12 +52,24 @@ class Encoding:
         InvalidEvent, InvalidName or PayloadTooLarge.
         """
         id = None
+        tags: Sequence[str] = ()
         more_tags: Sequence[str] = ()
         if isinstance(event, EventData):
             id, more_tags = event.id, event.tags
             metadata = {**metadata, **event.metadata} if event.metadata else metadata
             event = event.event
-        type, version, data, tags = self._encode_raw(event) if isinstance(event, RawEvent) else self._encode(event)
+        if isinstance(event, RawEvent):
+            type, version = _checked_raw(event)
+            data = _json(type, event.data)
+        else:
+            cls = event.__class__
+            writer = self._writers.get(cls)
+            if writer is None or self.registry.find(writer.type) is not cls:
+                writer = self._writers[cls] = self._writer_for(cls)
+            type, version, values, own_tags = writer
+            data = _json(type, event, values)
+            if own_tags is not None:
+                tags = own_tags(event)
         if len(data) > self.max_event_bytes:
             raise PayloadTooLarge(type, len(data), self.max_event_bytes)
         if more_tags:
@@ -92,26 +105,16 @@ class Encoding:
         cls = self.registry.find(type)
         return None if cls is None else self._decoders.get((cls, schema_version))
 
-    def _encode(self, event: Any) -> tuple[str, int, bytes, Sequence[str]]:
-        cls = event.__class__
-        writer = self._writers.get(cls)
-        if writer is None or self.registry.find(writer.declared.type) is not cls:
-            writer = self._writers[cls] = self._writer_for(cls)
-        declared = writer.declared
-        data = _json(declared.type, event, writer.values)
-        return declared.type, declared.version, data, declared.tags(event) if writer.has_tags else ()
-
-    def _encode_raw(self, event: RawEvent) -> tuple[str, int, bytes, Sequence[str]]:
-        version = event.schema_version
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise InvalidEvent(event.type, f"schema version {version!r} is not a whole number from 1")
-        return checked_name("event type", event.type), version, _json(event.type, event.data), ()
-
     def _writer_for(self, cls: type) -> Writer:
         declared = self.registry.declaration(cls)
         if self.registry.find(declared.type) is not cls:
             raise UnregisteredEvent(cls)
-        return Writer(declared, pydantic_values if is_pydantic(cls) else None, declared.has_tags)
+        return Writer(
+            declared.type,
+            declared.version,
+            pydantic_values if is_pydantic(cls) else None,
+            declared.tags if declared.has_tags else None,
+        )
 
     def _decoder_for(self, cls: type, schema_version: int, place: tuple[str | None, int | None, int]) -> Decode:
         declared = self.registry.declaration(cls)
@@ -124,6 +127,16 @@ class Encoding:
         if is_pydantic(cls):
             return cls.model_validate_json  # type: ignore[attr-defined,no-any-return]  # pydantic is not imported here
         return msgspec.json.Decoder(cls).decode
+
+
+def _checked_raw(event: RawEvent) -> tuple[str, int]:
+    """Return the type and schema version of a raw event."""
+    version = event.schema_version
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_SCHEMA_VERSION:
+        raise InvalidEvent(
+            event.type, f"schema version {version!r} is not a whole number from 1 to {MAX_SCHEMA_VERSION}"
+        )
+    return checked_name("event type", event.type), version
 
 
 def encode_metadata(type: str, metadata: Mapping[str, Any]) -> str:

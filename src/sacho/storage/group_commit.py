@@ -78,8 +78,10 @@ class GroupCommit:
         if not self._queued and self._turn.acquire(blocking=False):
             try:
                 self.check()
-                return self._run(writes, time.monotonic())
+                self._under_way = time.monotonic()
+                return self._commit(writes)
             finally:
+                self._under_way = None
                 self._turn.release()
         turnstile = _Turnstile()
         self._enqueue(_Ticket(writes, turnstile.tell))
@@ -107,7 +109,7 @@ class GroupCommit:
 
     def check(self) -> None:
         """Raise StoreClosed or StoreForked where writes are no longer possible."""
-        if self.is_foreign:
+        if not self._is_same_process():
             raise StoreForked
         if self._closed:
             raise StoreClosed

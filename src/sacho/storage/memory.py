@@ -92,7 +92,7 @@ class MemoryStorage:
             self._was_accepted = False
             outcomes = [self._outcome(write) for write in writes]
             refused = sum(1 for outcome in outcomes if isinstance(outcome, SachoError))
-            self._counting.commit(len(writes) - refused, refused, len(self._rows) - before, started)
+            self._counting.commit(len(writes), refused, len(self._rows) - before, started)
             head = self._head()
         self._wakeups.rise(head)
         return outcomes

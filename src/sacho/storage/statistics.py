@@ -49,8 +49,9 @@ class Counting:
         self.appends = self.conflicts = self.events = self.commits = 0
         self.observers: list[CommitObserver] = []
 
-    def commit(self, appends: int, conflicts: int, events: int, started: float) -> None:
-        """Take in one commit that began at `started` (time.perf_counter)."""
+    def commit(self, writes: int, conflicts: int, events: int, started: float) -> None:
+        """Take in one commit of so many writes, some of them refused, that began at `started` (time.perf_counter)."""
+        appends = writes - conflicts
         self.appends += appends
         self.conflicts += conflicts
         self.events += events

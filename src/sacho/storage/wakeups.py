@@ -13,31 +13,29 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: tuple[Callable[[int], None], ...] = ()
+        self.listeners: tuple[Callable[[int], None], ...] = ()
+        """Whom `rise` calls."""
         self._head = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
 
     def add(self, listener: Callable[[int], None]) -> Callable[[], None]:
         """Take a listener in; return what takes it out again."""
         with self._lock:
-            self._listeners = (*self._listeners, listener)
+            self.listeners = (*self.listeners, listener)
 
         def remove() -> None:
             with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self.listeners = tuple(other for other in self.listeners if other is not listener)
 
         return remove
 
     def rise(self, head: int) -> None:
         """Tell the listeners of a new head; a head that was told before is told to nobody."""
-        if not self._listeners:
+        if not self.listeners:
             return
         with self._lock:
             if head <= self._head:
                 return
             self._head = head
-            listeners = self._listeners
+            listeners = self.listeners
         for listener in listeners:
             call_safely(listener, head)

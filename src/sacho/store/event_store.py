@@ -17,7 +17,6 @@ from sacho.events import (
     Append,
     AppendCondition,
     Appended,
-    EncodedEvent,
     EventData,
     ExpectedVersion,
     Query,
@@ -86,7 +85,8 @@ class EventStore:
         InvalidName, InvalidEvent, PayloadTooLarge, UnregisteredEvent; StorageError. Nothing was written then, unless a
         StorageError says that it `may_have_happened`.
         """
-        return self.storage.write(self.encode(stream, events, expected, condition))[0]
+        part = self._part(stream, events, expected)
+        return self.storage.write(Write((part,), None if condition is None else _checked_condition(condition)))[0]
 
     def append_many(self, appends: Iterable[Append], *, condition: AppendCondition | None = None) -> list[Appended]:
         """Append to several streams in one atomic write; return what was made of each, in order. Raises as `append`."""
@@ -299,17 +299,19 @@ class EventStore:
             checked_expected(expected)
             if stream is None:
                 raise InvalidAppend(f"expected={expected} needs a stream; events without one take a condition instead")
-        encoded = self._encoded(events)
+        if type(events) is not list:
+            events = _checked_events(events)
+        encode, metadata = self.encoding.encode, current_metadata()
+        encoded = [encode(event, new_id, metadata) for event in events]
         if not encoded:
             raise InvalidAppend("no events to append")
         return StreamWrite(stream, encoded, expected)
 
-    def _encoded(self, events: Iterable[Any]) -> list[EncodedEvent]:
-        if isinstance(events, EventData | str | bytes | dict) or not isinstance(events, Iterable):
-            raise InvalidAppend(f"events={events!r} is no list of events; write [event]")
-        metadata = current_metadata()
-        encode = self.encoding.encode
-        return [encode(event, new_id, metadata) for event in events]
+
+def _checked_events(events: Iterable[Any]) -> Iterable[Any]:
+    if isinstance(events, EventData | str | bytes | dict) or not isinstance(events, Iterable):
+        raise InvalidAppend(f"events={events!r} is no list of events; write [event]")
+    return events
 
 
 def _checked_condition(condition: AppendCondition | None) -> AppendCondition | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import random
@@ -97,8 +97,8 @@ def is_busy(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY
 
 
-def when_free(connection: sqlite3.Connection, statement: str, timeout: float, path: Path) -> None:
-    """Execute a statement that needs a lock, trying for up to `timeout` seconds in short, uneven steps.
+def when_free(work: Callable[[], object], timeout: float, path: Path) -> None:
+    """Run a statement that needs a lock, trying for up to `timeout` seconds in short, uneven steps.
 
     SQLite's own waiting sleeps up to 100 ms at a time, which starves writers of a rush. Raises StorageBusy.
     """
@@ -106,7 +106,7 @@ def when_free(connection: sqlite3.Connection, statement: str, timeout: float, pa
     pause = 0.0002
     while True:
         try:
-            connection.execute(statement)
+            work()
             return
         except sqlite3.OperationalError as error:
             if not is_busy(error):

@@ -34,11 +34,11 @@ from sacho.storage.sqlite.connecting import (
     translate,
     when_free,
 )
-from sacho.storage.sqlite.inserting import event_row, insert_events
-from sacho.storage.sqlite.marking import marked_to, write_marks
+from sacho.storage.sqlite.indexing import indexed_to, write_index
+from sacho.storage.sqlite.inserting import insert_events
 from sacho.storage.sqlite.schema import identity_of, prepare
 from sacho.storage.sqlite.watching import Watcher
-from sacho.storage.sqlite.writing import STREAM_VERSION, Writer
+from sacho.storage.sqlite.writing import Writer
 from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
 from sacho.storage.wakeups import Wakeups
 
@@ -76,11 +76,11 @@ class SqliteStorage:
             connection.close()
             raise
         self._counting = Counting()
-        self._writer = Writer(connection, path, timeout, clock, self._counting)
-        self._readers = ReaderPool(path, timeout)
         self._wakeups = Wakeups()
+        self._writer = Writer(connection, path, timeout, clock, self._counting, self._wakeups)
+        self._readers = ReaderPool(path, timeout)
         self._watcher = Watcher(path, self._wakeups)
-        self._commits = GroupCommit(self._commit, self.name)
+        self._commits = GroupCommit(self._writer.commit, self.name)
 
     @property
     def identity(self) -> LogIdentity:
@@ -96,7 +96,7 @@ class SqliteStorage:
 
     def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
         """Append each on its own, in this order, in one commit where they fit."""
-        return self._commits.write(writes)
+        return self._commits.write(writes) if writes else []
 
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Append without waiting."""
@@ -206,12 +206,6 @@ class SqliteStorage:
         self._writer.close()
         self._readers.close()
 
-    def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        outcomes = self._writer.commit(writes)
-        if self._wakeups:
-            self._wakeups.rise(self._writer.head)
-        return outcomes
-
     def _execute(self, statement: str, values: Sequence[object]) -> None:
         self._commits.check()
         self._in_transaction(lambda connection: connection.execute(statement, values))
@@ -219,7 +213,7 @@ class SqliteStorage:
     def _in_transaction(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Run `work` in a write transaction beside the writer's connection."""
         with self._readers.borrow() as connection:
-            when_free(connection, "BEGIN IMMEDIATE", self._timeout, self.path)
+            when_free(lambda: connection.execute("BEGIN IMMEDIATE"), self._timeout, self.path)
             try:
                 work(connection)
                 connection.execute("COMMIT")
@@ -240,14 +234,12 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
         if imported.stream is not None:
             version = versions.get(imported.stream)
             if version is None:
-                (version,) = connection.execute(STREAM_VERSION, (imported.stream,)).fetchone()
+                version = reading.version(connection, imported.stream)
             if imported.version != version + 1:
                 raise InvalidAppend(f"version {imported.version} of {imported.stream!r} does not follow on {version}")
             versions[imported.stream] = version + 1
     first_result(Write(tuple(StreamWrite(one.stream, [one.event]) for one in events)), ())
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
-    insert_events(
-        connection, [event_row(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events]
-    )
-    write_marks(connection, marked_to(connection), position)
+    insert_events(connection, [(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events])
+    write_index(connection, indexed_to(connection), position)

@@ -9,63 +9,59 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from sacho.events import EncodedEvent
 
-ROWS_PER_STATEMENT: Final = (32, 8, 1)
-"""The sizes of statements, each prepared once; any number of rows is made up of them."""
+MOST_ROWS: Final = 64
+"""How many rows one statement takes at most."""
 
 EVENT_COLUMNS: Final = (
     "position, stream, version, type, schema_version, data, id, tags, metadata, correlation_id, recorded_at"
 )
 
+Entry: TypeAlias = tuple[int, str | None, int | None, EncodedEvent, int]
+"""An event with its position, stream and version, and when it is recorded (microseconds since 1970 UTC)."""
+
 _encode_tags = msgspec.json.Encoder().encode
 
 
-def _statements(table: str, columns: str) -> dict[int, str]:
+def _statements(table: str, columns: str) -> list[str]:
+    """Return the statements that insert 1, 2, … MOST_ROWS rows, each prepared when it is first used."""
     row = f"({', '.join('?' * len(columns.split(',')))})"
-    return {size: f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * size)}" for size in ROWS_PER_STATEMENT}
+    return [f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * size)}" for size in range(1, MOST_ROWS + 1)]
 
 
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
 
 
-def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert rows made by `event_row`."""
-    _insert(connection, _INSERT_EVENTS, rows)
+def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Insert events, by as few statements as can be."""
+    for start in range(0, len(entries), MOST_ROWS):
+        some = entries[start : start + MOST_ROWS] if len(entries) > MOST_ROWS else entries
+        values: list[object] = []
+        for position, stream, version, event, recorded_at in some:
+            values += (
+                position,
+                stream,
+                version,
+                event.type,
+                event.schema_version,
+                event.data,
+                event.id,
+                _encode_tags(event.tags).decode() if event.tags else None,
+                event.metadata,
+                event.correlation_id,
+                recorded_at,
+            )
+        connection.execute(_INSERT_EVENTS[len(some) - 1], values)
 
 
 def insert_marks(connection: sqlite3.Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:
     """Insert (mark, last position, count, positions) rows."""
-    _insert(connection, _INSERT_MARKS, rows)
-
-
-def event_row(
-    position: int, stream: str | None, version: int | None, event: EncodedEvent, recorded_at: int
-) -> tuple[object, ...]:
-    """Return an event's values in the order of EVENT_COLUMNS."""
-    return (
-        position,
-        stream,
-        version,
-        event.type,
-        event.schema_version,
-        event.data,
-        event.id,
-        _encode_tags(event.tags).decode() if event.tags else None,
-        event.metadata,
-        event.correlation_id,
-        recorded_at,
-    )
-
-
-def _insert(connection: sqlite3.Connection, statements: dict[int, str], rows: Sequence[tuple[object, ...]]) -> None:
-    start, left = 0, len(rows)
-    for size in ROWS_PER_STATEMENT:
-        while left >= size:
-            connection.execute(statements[size], tuple(chain.from_iterable(rows[start : start + size])))
-            start, left = start + size, left - size
+    for start in range(0, len(rows), MOST_ROWS):
+        some = rows[start : start + MOST_ROWS]
+        connection.execute(_INSERT_MARKS[len(some) - 1], tuple(chain.from_iterable(some)))

@@ -1,8 +1,11 @@
 """Reading: every read is a walk along an index, page by page, each page a statement of its own.
 
 A query is taken apart into branches that each follow one mark in order of position: a tag, a type or a category,
-whichever of an item's parts is the narrowest. The events that have no marks yet, and short
-ranges, are looked through. Nothing is sorted, nothing scanned that a narrower index could have found.
+whichever of an item's parts is the narrowest. The few events that the index does not tell of yet, and short ranges, are
+looked through. Nothing is sorted, nothing scanned that a narrower index could have found.
+
+Up to where the index tells is asked first: what lies below that stays in it, and what lies above is in the log itself,
+so the two parts need no common snapshot.
 """
 
 from __future__ import annotations
@@ -16,7 +19,16 @@ import msgspec
 
 from sacho.events import Query, QueryItem, category_of
 from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, CategoryInfo, Row, StreamInfo, moment
-from sacho.storage.sqlite.marking import Group, groups, marked, marked_to, matching, named_between
+from sacho.storage.sqlite.indexing import (
+    Group,
+    correlation_mark,
+    groups,
+    indexed_to,
+    indexed_version,
+    marked,
+    matching,
+    named_between,
+)
 
 Borrow: TypeAlias = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -37,39 +49,52 @@ COUNT_STEPS: Final = (64, 1_024, 16_384)
 
 HEAD: Final = "SELECT coalesce(max(position), 0) FROM events"
 
-# One stream, by version.
-STREAM: Final = f"""
+# One stream, by version: what the index tells of, and what lies behind it.
+STREAM_INDEXED: Final = f"""
+SELECT {COLUMNS} FROM event_streams s CROSS JOIN events e ON e.position = s.position
+WHERE s.stream = ? AND s.version > ? AND s.version <= ? AND s.position <= ? ORDER BY s.version"""
+STREAM_BEHIND: Final = f"""
 SELECT {COLUMNS} FROM events e
-WHERE e.stream = ? AND e.version > ? AND e.version <= ? AND e.position <= ? ORDER BY e.version"""
+WHERE e.position > ? AND e.position <= ? AND e.stream = ? AND e.version > ? AND e.version <= ? ORDER BY e.position"""
+
+VERSION_BEHIND: Final = "SELECT max(version) FROM events WHERE position > ? AND stream = ?"
 
 # The whole log, by position.
 LOG: Final = f"SELECT {COLUMNS} FROM events e WHERE e.position > ? AND e.position <= ? ORDER BY e.position"
 
-# The events of one correlation id, by position.
-CORRELATED: Final = f"""
-SELECT {COLUMNS} FROM events e
-WHERE e.correlation_id = ? AND e.position > ? AND e.position <= ? ORDER BY e.position"""
+# The positions of one correlation id behind the index.
+CORRELATED_BEHIND: Final = """
+SELECT position FROM events WHERE position > ? AND position <= ? AND correlation_id = ? ORDER BY position"""
+
+# The events of given ids: what the index tells of, and what lies behind it. The braces take the placeholders.
+IDS_PER_STATEMENT: Final = 500
+HAS_INDEXED: Final = "SELECT 1 FROM event_ids WHERE id IN ({}) LIMIT 1"
+FOUND_INDEXED: Final = f"""
+SELECT {COLUMNS} FROM event_ids i CROSS JOIN events e ON e.position = i.position WHERE i.id IN ({{}})"""
+FOUND_BEHIND: Final = f"SELECT {COLUMNS} FROM events e WHERE e.position > ? AND e.id IN ({{}})"
 
 # The events at given positions (a JSON list).
 AT_POSITIONS: Final = f"""
 SELECT {COLUMNS} FROM events e WHERE e.position IN (SELECT value FROM json_each(?)) ORDER BY e.position"""
 
-# The streams above an id, each with its last event, by jumps from one id to the next.
+# The streams in a range that the index tells of, each with its last event there, by jumps from one id to the next.
 STREAMS: Final = """
 WITH RECURSIVE names (stream) AS (
-    SELECT min(stream) FROM events WHERE stream > :after AND stream < :before
+    SELECT min(stream) FROM event_streams WHERE stream >= :first AND stream < :end
     UNION ALL
-    SELECT (SELECT min(stream) FROM events WHERE stream > names.stream AND stream < :before)
+    SELECT (SELECT min(stream) FROM event_streams WHERE stream > names.stream AND stream < :end)
     FROM names WHERE names.stream IS NOT NULL
 )
 SELECT e.stream, e.version, e.position, e.recorded_at
-FROM names JOIN events e
-ON e.stream = names.stream AND e.version = (SELECT max(version) FROM events WHERE stream = names.stream)
+FROM names CROSS JOIN event_streams s CROSS JOIN events e
+ON s.stream = names.stream AND s.version = (SELECT max(version) FROM event_streams WHERE stream = names.stream)
+    AND e.position = s.position
 LIMIT :limit"""
 
-# The last event of one stream.
-LAST_OF_STREAM: Final = """
-SELECT stream, version, position, recorded_at FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"""
+# The last event of each stream behind the index.
+STREAMS_BEHIND: Final = """
+SELECT stream, version, position, recorded_at FROM events
+WHERE position > ? AND stream >= ? AND stream < ? ORDER BY position"""
 
 # The marked categories, each with its last event, by jumps from one to the next.
 CATEGORIES: Final = """
@@ -105,14 +130,33 @@ def head(connection: sqlite3.Connection) -> int:
     return int(position)
 
 
+def version(connection: sqlite3.Connection, stream: str) -> int:
+    """Return how many events a stream has, within the caller's transaction."""
+    behind = connection.execute(VERSION_BEHIND, (indexed_to(connection), stream)).fetchone()[0]
+    return int(behind) if behind is not None else indexed_version(connection, stream)
+
+
 def read_stream(
     borrow: Borrow, stream: str, after: int, to: int, limit: int | None, backwards: bool, head: int
 ) -> Iterator[list[Row]]:
     """Yield pages of one stream."""
-    statement = f"{STREAM}{' DESC' if backwards else ''} LIMIT ?"
+    order = " DESC" if backwards else ""
+    along_index, behind_index = f"{STREAM_INDEXED}{order} LIMIT ?", f"{STREAM_BEHIND}{order} LIMIT ?"
+    indexed: int | None = None
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
-        return _fetch(connection.execute(statement, (stream, low, high, head, room)), room)
+        nonlocal indexed
+        if indexed is None:
+            indexed = min(indexed_to(connection), head)
+        along = along_index, (stream, low, high, indexed)
+        behind = behind_index, (indexed, head, stream, low, high)
+        rows: list[Row] = []
+        for statement, values in (behind, along) if backwards else (along, behind):
+            more, is_cut = _fetch(connection.execute(statement, (*values, room - len(rows))), room - len(rows))
+            rows = rows + more if rows else more
+            if is_cut:
+                return rows, True
+        return rows, False
 
     return _pages(borrow, page, VERSION, after, to, limit, backwards)
 
@@ -129,9 +173,15 @@ def read_log(borrow: Borrow, after: int, to: int, limit: int | None, backwards: 
 
 def read_correlated(borrow: Borrow, correlation_id: str, after: int, to: int) -> Iterator[list[Row]]:
     """Yield pages of the events of one correlation id."""
+    mark = correlation_mark(correlation_id)
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
-        return _fetch(connection.execute(f"{CORRELATED} LIMIT ?", (correlation_id, low, high, room)), room)
+        indexed = indexed_to(connection)
+        found = _marked_positions(connection, [_Branch(mark, None)], low, min(high, indexed), room, backwards=False)
+        if len(found) < room:
+            behind = connection.execute(CORRELATED_BEHIND, (max(low, indexed), high, correlation_id))
+            found += [position for (position,) in behind]
+        return _at_positions(connection, found[:room], room)
 
     return _pages(borrow, page, POSITION, after, to, None, backwards=False)
 
@@ -143,14 +193,12 @@ def read_query(
     if query.is_everything:
         return read_log(borrow, after, to, limit, backwards)
     plan: list[_Plan] = []
-    statement = f"{AT_POSITIONS}{' DESC' if backwards else ''}"
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         if not plan:
             plan.append(_plan(connection, query, low, high))
         positions = _positions(connection, plan[0], low, high, room, backwards)
-        rows, cut = _fetch(connection.execute(statement, (msgspec.json.encode(positions).decode(),)), len(positions))
-        return rows, cut if len(rows) < len(positions) else len(positions) == room
+        return _at_positions(connection, positions, room, " DESC" if backwards else "")
 
     return _pages(borrow, page, POSITION, after, to, limit, backwards)
 
@@ -167,35 +215,42 @@ def first_match(connection: sqlite3.Connection, query: Query, after: int, to: in
 
 def find(connection: sqlite3.Connection, ids: Sequence[bytes]) -> list[Row]:
     """Return the events of these ids that are there, in order of position."""
-    rows: list[Row] = []
-    ids = list(dict.fromkeys(ids))
-    for start in range(0, len(ids), 500):
-        some = ids[start : start + 500]
-        marks = ",".join("?" * len(some))
-        rows += connection.execute(f"SELECT {COLUMNS} FROM events e WHERE e.id IN ({marks})", some)
+    indexed = indexed_to(connection)
+    rows: set[Row] = set()
+    for some, marks in _in_parts(ids):
+        rows.update(connection.execute(FOUND_INDEXED.format(marks), some))
+        rows.update(connection.execute(FOUND_BEHIND.format(marks), (indexed, *some)))
     return sorted(rows)
+
+
+def has_indexed(connection: sqlite3.Connection, ids: Sequence[bytes]) -> bool:
+    """Tell whether the index tells of any of these ids."""
+    return any(connection.execute(HAS_INDEXED.format(marks), some).fetchone() for some, marks in _in_parts(ids))
+
+
+def _in_parts(ids: Sequence[bytes]) -> Iterator[tuple[list[bytes], str]]:
+    """Yield ids, as many at a time as one statement takes, with the placeholders for them."""
+    distinct = list(dict.fromkeys(ids))
+    for start in range(0, len(distinct), IDS_PER_STATEMENT):
+        some = distinct[start : start + IDS_PER_STATEMENT]
+        yield some, ",".join("?" * len(some))
 
 
 def streams(borrow: Borrow, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
     """Yield pages of streams in order of id. The ids of a category are its bare name and all from `name-` to `name.`."""
-    if category is None:
-        yield from _streams_between(borrow, after, ABOVE_ALL_NAMES, limit)
-        return
-    if "-" in category:
-        return
-    with borrow() as connection:
-        shortest = [name for name in (category, f"{category}-") if name > after]
-        bare = [row for name in shortest for row in connection.execute(LAST_OF_STREAM, (name,))][:limit]
-    if bare:
-        yield _infos(bare)
-        limit = None if limit is None else limit - len(bare)
-    yield from _streams_between(borrow, max(after, f"{category}-"), f"{category}.", limit)
+    ranges = [("", ABOVE_ALL_NAMES)]
+    if category is not None:
+        ranges = [] if "-" in category else [(category, _successor(category)), (f"{category}-", f"{category}.")]
+    for first, end in ranges:
+        for page in _streams_between(borrow, max(first, _successor(after)), end, limit):
+            limit = None if limit is None else limit - len(page)
+            yield page
 
 
 def categories(connection: sqlite3.Connection) -> list[CategoryInfo]:
     """Return the categories in order of name."""
     last: dict[str, int] = dict(connection.execute(CATEGORIES))
-    for named in named_between(connection, marked_to(connection), head(connection)):
+    for named in named_between(connection, indexed_to(connection), head(connection)):
         if named.stream is not None:
             last[category_of(named.stream)] = named.position
     times = {name: connection.execute(RECORDED_AT, (position,)).fetchone()[0] for name, position in last.items()}
@@ -208,6 +263,16 @@ def position_at(connection: sqlite3.Connection, recorded_at: int) -> int:
         "SELECT position FROM events WHERE recorded_at <= ? ORDER BY position DESC LIMIT 1", (recorded_at,)
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _at_positions(
+    connection: sqlite3.Connection, positions: list[int], room: int, order: str = ""
+) -> tuple[list[Row], bool]:
+    """Return the events at positions of which at most `room` were asked for, and whether there may be more."""
+    rows, is_cut = _fetch(
+        connection.execute(f"{AT_POSITIONS}{order}", (msgspec.json.encode(positions).decode(),)), len(positions)
+    )
+    return rows, is_cut if len(rows) < len(positions) else len(positions) == room
 
 
 def _pages(
@@ -257,16 +322,16 @@ def _size(rows: list[Row]) -> int:
 
 
 class _Plan(NamedTuple):
-    """How to find the events of a query: along marks up to `marked_to`, by looking through them above it."""
+    """How to find the events of a query: along marks up to `indexed_to`, by looking through them above it."""
 
     query: Query
     branches: list[_Branch]
-    marked_to: int
+    indexed_to: int
 
 
 def _plan(connection: sqlite3.Connection, query: Query, after: int, to: int) -> _Plan:
     """Choose for each item of a query the marks to follow: those of its narrowest part."""
-    marks_end = marked_to(connection)
+    marks_end = indexed_to(connection)
     if to - after <= SHORT_RANGE or after >= marks_end:
         return _Plan(query, [], min(after, marks_end))
     branches = [branch for item in query.items for branch in _branches(connection, item, after, to)]
@@ -279,10 +344,10 @@ def _positions(
     """Return the first `room` positions in the range whose events match, in order."""
 
     def along_marks() -> list[int]:
-        return _marked_positions(connection, plan.branches, low, min(high, plan.marked_to), room, backwards)
+        return _marked_positions(connection, plan.branches, low, min(high, plan.indexed_to), room, backwards)
 
     def behind_marks() -> list[int]:
-        return _looked_through(connection, plan.query, max(low, plan.marked_to), high, backwards)
+        return _looked_through(connection, plan.query, max(low, plan.indexed_to), high, backwards)
 
     first, second = (behind_marks, along_marks) if backwards else (along_marks, behind_marks)
     found = first()
@@ -351,18 +416,30 @@ def _branches(connection: sqlite3.Connection, item: QueryItem, after: int, to: i
         yield _Branch(mark, item if len(found) > 1 else None)
 
 
-def _streams_between(borrow: Borrow, after: str, before: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+def _successor(name: str) -> str:
+    """Return the least text above a name."""
+    return f"{name}\x00"
+
+
+def _streams_between(borrow: Borrow, first: str, end: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+    """Yield pages of the streams from `first` on, below `end`."""
     while limit is None or limit > 0:
         room = CHUNK_ROWS if limit is None else min(limit, CHUNK_ROWS)
         with borrow() as connection:
-            rows = connection.execute(STREAMS, {"after": after, "before": before, "limit": room}).fetchall()
+            rows = _streams_page(connection, first, end, room)
         if rows:
-            yield _infos(rows)
+            yield [StreamInfo(stream, version, position, moment(at)) for stream, version, position, at in rows]
         if len(rows) < room:
             return
-        after = rows[-1][0]
+        first = _successor(rows[-1][0])
         limit = None if limit is None else limit - len(rows)
 
 
-def _infos(rows: list[tuple[str, int, int, int]]) -> list[StreamInfo]:
-    return [StreamInfo(stream, version, position, moment(at)) for stream, version, position, at in rows]
+def _streams_page(connection: sqlite3.Connection, first: str, end: str, room: int) -> list[tuple[str, int, int, int]]:
+    indexed = indexed_to(connection)
+    rows = connection.execute(STREAMS, {"first": first, "end": end, "limit": room}).fetchall()
+    if len(rows) == room:
+        end = _successor(rows[-1][0])
+    last = {row[0]: row for row in rows}
+    last.update({row[0]: row for row in connection.execute(STREAMS_BEHIND, (indexed, first, end))})
+    return sorted(last.values())[:room]

@@ -38,7 +38,7 @@ def prepare(connection: sqlite3.Connection, path: Path, timeout: float) -> LogId
     steps = migrations()
     if _found_schema(connection, path, len(steps)) < len(steps):
         _use_wal(connection, path, timeout)
-        when_free(connection, "BEGIN IMMEDIATE", timeout, path)
+        when_free(lambda: connection.execute("BEGIN IMMEDIATE"), timeout, path)
         with translated(path):
             try:
                 _migrate(connection, steps, _found_schema(connection, path, len(steps)))
@@ -97,7 +97,7 @@ def _use_wal(connection: sqlite3.Connection, path: Path, timeout: float) -> None
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode == "wal":
         return
-    when_free(connection, "PRAGMA journal_mode = WAL", timeout, path)
+    when_free(lambda: connection.execute("PRAGMA journal_mode = WAL"), timeout, path)
     with translated(path):
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":

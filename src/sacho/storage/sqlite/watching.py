@@ -47,7 +47,7 @@ class Watcher:
         def end() -> None:
             with self._lock:
                 remove()
-                if not self._wakeups:
+                if not self._wakeups.listeners:
                     self._end()
 
         return end

@@ -1,11 +1,11 @@
--- The log: its identity, the events, their index by name, and disposable snapshots.
+-- The log: its identity, the events, the index over them, and disposable snapshots.
 
--- Which log this is and which life of it; and up to which position events have their marks. One row.
+-- Which log this is and which life of it; and up to which position the index tells of the events. One row.
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,
     epoch INTEGER NOT NULL,
-    marked_to INTEGER NOT NULL DEFAULT 0
+    indexed_to INTEGER NOT NULL DEFAULT 0
 );
 
 -- Every event that ever happened, in order of position. `recorded_at` is in microseconds since 1970 UTC.
@@ -24,13 +24,23 @@ CREATE TABLE events (
     category TEXT GENERATED ALWAYS AS (substr(stream, 1, instr(stream || '-', '-') - 1)) VIRTUAL
 );
 
-CREATE UNIQUE INDEX events_by_id ON events (id);
-CREATE UNIQUE INDEX events_by_stream ON events (stream, version) WHERE stream IS NOT NULL;
-CREATE INDEX events_by_correlation ON events (correlation_id) WHERE correlation_id IS NOT NULL;
+-- The index: written for many events at a time, in the transaction that moves log.indexed_to. The few events behind
+-- that are looked through one by one.
 
--- The index by name: for `type:NAME`, `category:NAME` and `tag:KEY:VALUE` the positions of their events, as JSON lists
--- in order, each with its last position and its length. It tells of the events up to log.marked_to; the few behind that
--- are looked through one by one.
+CREATE TABLE event_ids (
+    id BLOB PRIMARY KEY,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE event_streams (
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (stream, version)
+) WITHOUT ROWID;
+
+-- For `type:NAME`, `category:NAME`, `tag:KEY:VALUE` and `correlation:ID` the positions of their events, as JSON lists in
+-- order, each with its last position and its length.
 CREATE TABLE marks (
     mark TEXT NOT NULL,
     last INTEGER NOT NULL,
@@ -48,7 +58,7 @@ CREATE TABLE snapshots (
 ) WITHOUT ROWID;
 
 -- The log is append-only, whoever writes to the file. The third trigger also stops INSERT OR REPLACE, which deletes
--- without asking the second.
+-- without asking the second, and a writer who does not know of the last events.
 CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
 
@@ -57,12 +67,22 @@ BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event ins
 
 CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
 WHEN NEW.position <= (SELECT max(position) FROM events)
-    OR EXISTS (SELECT 1 FROM events WHERE id = NEW.id)
-    OR EXISTS (SELECT 1 FROM events WHERE stream = NEW.stream AND version = NEW.version)
-BEGIN SELECT RAISE(ABORT, 'events are only ever appended: above all positions, with a new id and a new version'); END;
+BEGIN SELECT RAISE(ABORT, 'events are only ever appended: above all positions'); END;
+
+CREATE TRIGGER event_ids_are_never_updated BEFORE UPDATE ON event_ids
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
+
+CREATE TRIGGER event_ids_are_never_deleted BEFORE DELETE ON event_ids
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
+
+CREATE TRIGGER event_streams_are_never_updated BEFORE UPDATE ON event_streams
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
+
+CREATE TRIGGER event_streams_are_never_deleted BEFORE DELETE ON event_streams
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
 
 CREATE TRIGGER marks_are_never_updated BEFORE UPDATE ON marks
-BEGIN SELECT RAISE(ABORT, 'the marks of an event are immutable'); END;
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
 
 CREATE TRIGGER marks_are_never_deleted BEFORE DELETE ON marks
-BEGIN SELECT RAISE(ABORT, 'the marks of an event are immutable'); END;
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;

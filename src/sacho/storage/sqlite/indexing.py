@@ -1,9 +1,10 @@
-"""The index by name: which events have a type, a category or a tag. Written for many events at a time.
+"""The index of the log: by id, by stream and version, and by name. Written for many events at a time.
 
-An index that is kept up to date at each append costs a page of it at each commit. Here the marks of events are written
-once some have gathered, in the transaction of the append that makes it so, as lists of positions; those behind
-`marked_to` are few enough to be looked through. The ideas are those of a log-structured merge tree, with the log itself
-as its first level, and of the posting lists of an inverted index.
+An index that is kept up to date at each append costs a page of it, or more, at each commit. Here events are taken into
+the index once some have gathered, in the transaction of the append that makes it so; those behind `indexed_to` are few
+enough to be looked through. Names (types, categories, tags, correlation ids) have lists of positions. The ideas are
+those of a log-structured merge tree, with the log itself as its first level, and of the posting lists of an inverted
+index.
 """
 
 from __future__ import annotations
@@ -15,21 +16,35 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sacho.events import Query, QueryItem, category_of
+from sacho.events import QueryItem, category_of
 from sacho.storage.sqlite.inserting import insert_marks
 
-MARK_EVERY: Final = 100
-"""How many events gather before their marks are written."""
+INDEX_EVERY: Final = 200
+"""How many events gather before they are taken into the index."""
 
 POSITIONS_PER_ROW: Final = 200
-"""How many positions one row of the index holds at most."""
+"""How many positions one row of the marks holds at most."""
 
-MARKED_TO: Final = "SELECT marked_to FROM log"
-SET_MARKED_TO: Final = "UPDATE log SET marked_to = ?"
+INDEXED_TO: Final = "SELECT indexed_to FROM log"
+SET_INDEXED_TO: Final = "UPDATE log SET indexed_to = ?"
+INDEX_IDS: Final = """
+INSERT INTO event_ids (id, position) SELECT id, position FROM events WHERE position > ? ORDER BY id"""
+INDEX_STREAMS: Final = """
+INSERT INTO event_streams (stream, version, position)
+SELECT stream, version, position FROM events WHERE position > ? AND stream IS NOT NULL ORDER BY stream, version"""
+
+# The version of a stream as far as the index tells; the newest id in it.
+INDEXED_VERSION: Final = "SELECT coalesce(max(version), 0) FROM event_streams WHERE stream = ?"
+NEWEST_INDEXED_ID: Final = "SELECT coalesce(max(id), x'') FROM event_ids"
 
 # The names of the events in a range, to be looked through.
 NAMES_BETWEEN: Final = """
 SELECT position, type, stream, tags FROM events WHERE position > ? AND position <= ? ORDER BY position"""
+
+# The same, with correlation ids.
+MARKS_BETWEEN: Final = """
+SELECT position, type, stream, tags, correlation_id FROM events
+WHERE position > ? AND position <= ? ORDER BY position"""
 
 # The names of the events at given positions (a JSON list).
 NAMES_AT: Final = """
@@ -60,23 +75,44 @@ class Named(msgspec.Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
 
 
-def marked_to(connection: sqlite3.Connection) -> int:
-    """Return up to which position events have their marks."""
-    (position,) = connection.execute(MARKED_TO).fetchone()
+def indexed_to(connection: sqlite3.Connection) -> int:
+    """Return up to which position the index tells of the events."""
+    (position,) = connection.execute(INDEXED_TO).fetchone()
     return int(position)
 
 
-def write_marks(connection: sqlite3.Connection, after: int, head: int) -> None:
-    """Write the marks of the events above `after`, up to the head; within the caller's transaction."""
+def indexed_version(connection: sqlite3.Connection, stream: str) -> int:
+    """Return how many events of a stream the index tells of."""
+    (version,) = connection.execute(INDEXED_VERSION, (stream,)).fetchone()
+    return int(version)
+
+
+def newest_indexed_id(connection: sqlite3.Connection) -> bytes:
+    """Return the greatest id in the index: ids above it are not there, and most new ids are."""
+    (id,) = connection.execute(NEWEST_INDEXED_ID).fetchone()
+    return bytes(id)
+
+
+def write_index(connection: sqlite3.Connection, after: int, head: int) -> None:
+    """Take the events above `after`, up to the head, into the index; within the caller's transaction."""
+    connection.execute(INDEX_IDS, (after,))
+    connection.execute(INDEX_STREAMS, (after,))
     found: defaultdict[str, list[int]] = defaultdict(list)
-    for named in named_between(connection, after, head):
-        found[f"type:{named.type}"].append(named.position)
-        if named.stream is not None:
-            found[f"category:{category_of(named.stream)}"].append(named.position)
-        for tag in named.tags:
-            found[f"tag:{tag}"].append(named.position)
+    for position, type, stream, tags, correlation_id in connection.execute(MARKS_BETWEEN, (after, head)):
+        found[f"type:{type}"].append(position)
+        if stream is not None:
+            found[f"category:{category_of(stream)}"].append(position)
+        for tag in decode_tags(tags):
+            found[f"tag:{tag}"].append(position)
+        if correlation_id is not None:
+            found[correlation_mark(correlation_id)].append(position)
     insert_marks(connection, [row for mark in sorted(found) for row in _rows(mark, found[mark])])
-    connection.execute(SET_MARKED_TO, (head,))
+    connection.execute(SET_INDEXED_TO, (head,))
+
+
+def correlation_mark(correlation_id: str) -> str:
+    """Return the mark of the events of a correlation id."""
+    return f"correlation:{correlation_id}"
 
 
 def _rows(mark: str, positions: list[int]) -> Iterator[tuple[str, int, int, str]]:
@@ -120,44 +156,9 @@ def named_between(connection: sqlite3.Connection, after: int, to: int) -> Iterat
 
 def _named(row: tuple[int, str, str | None, str | None]) -> Named:
     position, type, stream, tags = row
-    return Named(position, type, stream, _decode_tags(tags) if tags else ())
+    return Named(position, type, stream, decode_tags(tags))
 
 
-class Tail:
-    """The events behind the marks, kept by the writer, so that most conditions are answered without a search."""
-
-    def __init__(self) -> None:
-        self._entries: list[Named] = []
-        self._gathered = 0
-        self._types: set[str] = set()
-        self._tags: set[str] = set()
-        self._categories: set[str] = set()
-
-    def add(self, named: Named) -> None:
-        """Take in the next event."""
-        self._entries.append(named)
-
-    def first_match(self, query: Query, after: int) -> int | None:
-        """Return the first position above `after` whose event matches, or None."""
-        self._gather()
-        if query.items and not any(self._may_match(item) for item in query.items):
-            return None
-        for named in self._entries:
-            if named.position > after and query.matches(named.type, named.tags, named.stream):
-                return named.position
-        return None
-
-    def _gather(self) -> None:
-        for named in self._entries[self._gathered :]:
-            self._types.add(named.type)
-            self._tags.update(named.tags)
-            if named.stream is not None:
-                self._categories.add(category_of(named.stream))
-        self._gathered = len(self._entries)
-
-    def _may_match(self, item: QueryItem) -> bool:
-        return (
-            (not item.types or not self._types.isdisjoint(item.types))
-            and self._tags.issuperset(item.tags)
-            and (not item.categories or not self._categories.isdisjoint(item.categories))
-        )
+def decode_tags(tags: str | None) -> tuple[str, ...]:
+    """Return the tags of a stored event."""
+    return _decode_tags(tags) if tags else ()
