@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from sacho.errors import SachoError
+
+if TYPE_CHECKING:
+    from sacho.events import Appended, Write
+    from sacho.storage.port import Storage
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -40,6 +47,11 @@ class Bridge:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(work, value)
 
+    def tell_all(self, waiters: Sequence[asyncio.Future[Any]], results: Sequence[Any]) -> None:
+        """Give futures of the loop their results or errors, from any thread."""
+        self._told.extend(zip(waiters, results, strict=True))
+        self.flush()
+
     def flush(self) -> None:
         """Wake the loop for all that was told."""
         if not self._is_coming:
@@ -63,6 +75,35 @@ class Bridge:
                 waiter.set_exception(result)
             else:
                 waiter.set_result(result)
+
+
+class Outbox:
+    """Writes of one loop on their way to the engine: those of one turn of the loop are handed in together."""
+
+    def __init__(self, bridge: Bridge, storage: Storage) -> None:
+        self._bridge = bridge
+        self._storage = storage
+        self._writes: list[Write] = []
+        self._waiters: list[asyncio.Future[list[Appended]]] = []
+
+    def put(self, write: Write) -> asyncio.Future[list[Appended]]:
+        """Return the loop's future for a write, which is handed in before the loop's next turn."""
+        waiter: asyncio.Future[list[Appended]] = self._bridge.loop.create_future()
+        if not self._writes:
+            self._bridge.loop.call_soon(self.send)
+        self._writes.append(write)
+        self._waiters.append(waiter)
+        return waiter
+
+    def send(self) -> None:
+        """Hand in what is there."""
+        writes, waiters = self._writes, self._waiters
+        self._writes, self._waiters = [], []
+        if writes:
+            try:
+                self._storage.hand_in(writes, partial(self._bridge.tell_all, waiters))
+            except SachoError as error:
+                self._bridge.tell_all(waiters, [error] * len(waiters))
 
 
 def _as_runtime_error(stop: StopIteration) -> RuntimeError:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from sacho.aio.bridging import Bridge
+from sacho.aio.bridging import Bridge, Outbox
 from sacho.aio.reading import AsyncReading
 from sacho.aio.subscription import AsyncSubscription, Waker
-from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent, Write
+from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent
 from sacho.store.event_store import EVERYTHING, EventStore, check_range, checked_query
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class AsyncEventStore:
     def __init__(self, blocking: EventStore) -> None:
         self.blocking = blocking
         self._bridge = Bridge(asyncio.get_running_loop())
+        self._outbox = Outbox(self._bridge, blocking.storage)
         self._waker = Waker(self, blocking.feed)
         self._subscriptions: weakref.WeakSet[AsyncSubscription] = weakref.WeakSet()
 
@@ -47,13 +48,13 @@ class AsyncEventStore:
         condition: AppendCondition | None = None,
     ) -> Appended:
         """Append events to a stream, all or none; see EventStore.append."""
-        return (await self._write(self.blocking.encode(stream, events, expected, condition)))[0]
+        return (await self._outbox.put(self.blocking.encode(stream, events, expected, condition)))[0]
 
     async def append_many(
         self, appends: Iterable[Append], *, condition: AppendCondition | None = None
     ) -> list[Appended]:
         """Append to several streams in one atomic write; see EventStore.append_many."""
-        return await self._write(self.blocking.encode_many(appends, condition))
+        return await self._outbox.put(self.blocking.encode_many(appends, condition))
 
     def read(
         self,
@@ -142,6 +143,7 @@ class AsyncEventStore:
         for subscription in tuple(self._subscriptions):
             subscription.end()
         self._waker.end()
+        self._outbox.send()
         await asyncio.to_thread(self.blocking.close)
 
     async def __aenter__(self) -> Self:
@@ -162,11 +164,6 @@ class AsyncEventStore:
     def soon(self, work: Callable[[int], None], head: int) -> None:
         """Run `work` in the loop, from any thread."""
         self._bridge.soon(work, head)
-
-    def _write(self, write: Write) -> asyncio.Future[list[Appended]]:
-        waiter, tell = self._bridge.expect()
-        self.blocking.storage.hand_in(write, tell)
-        return waiter
 
     @property
     def bridge(self) -> Bridge:

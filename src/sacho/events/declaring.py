@@ -85,9 +85,12 @@ class Declaration(msgspec.Struct, frozen=True):
 
     def tags(self, event: Any) -> list[str]:
         """Return the tags of `event`, checked. Raises InvalidName where a filled tag breaks the rules."""
-        found = [tag for template in self.templates for tag in template.fill(event)]
-        if self.computed:
-            found.extend(event.tags())
+        if len(self.templates) == 1 and not self.computed:
+            found = self.templates[0].fill(event)
+        else:
+            found = [tag for template in self.templates for tag in template.fill(event)]
+            if self.computed:
+                found.extend(event.tags())
         return [tag if tag in _KNOWN_TAGS else _known_tag(tag) for tag in found]
 
 

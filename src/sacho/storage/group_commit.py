@@ -17,7 +17,7 @@ from typing import Final
 
 from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
 from sacho.events import Appended, Write
-from sacho.storage.port import Flush, Outcome, Tell
+from sacho.storage.port import Outcome, Tell
 from sacho.storage.processes import same_process
 
 MAX_WRITES_PER_COMMIT: Final = 512
@@ -31,7 +31,7 @@ class _Ticket:
 
     __slots__ = ("since", "tell", "writes")
 
-    def __init__(self, writes: Sequence[Write], tell: Callable[[list[Outcome]], Flush | None]) -> None:
+    def __init__(self, writes: Sequence[Write], tell: Tell) -> None:
         self.writes = writes
         self.tell = tell
         self.since = time.monotonic()
@@ -87,14 +87,14 @@ class GroupCommit:
         self._enqueue(_Ticket(writes, turnstile.tell))
         return turnstile.outcomes()
 
-    def hand_in(self, write: Write, tell: Tell) -> None:
-        """Hand the write to the committing thread, which will tell its outcome; never blocks."""
-        self._enqueue(_Ticket((write,), lambda outcomes: tell(outcomes[0])))
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
+        """Hand the writes to the committing thread, which will tell their outcomes; never blocks."""
+        self._enqueue(_Ticket(writes, tell))
 
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Hand the write to the committing thread; never blocks."""
         future: Future[list[Appended]] = Future()
-        self.hand_in(write, partial(settle, future))
+        self.hand_in((write,), partial(settle, future))
         return future
 
     def oldest_seconds(self) -> float:
@@ -181,18 +181,16 @@ class GroupCommit:
 
     @staticmethod
     def _tell(tickets: Sequence[_Ticket], outcomes: list[Outcome]) -> None:
-        start, flushes = 0, set()
+        start = 0
         for ticket in tickets:
             end = start + len(ticket.writes)
-            if (flush := ticket.tell(outcomes[start:end])) is not None:
-                flushes.add(flush)
+            ticket.tell(outcomes[start:end])
             start = end
-        for flush in flushes:
-            flush()
 
 
-def settle(future: Future[list[Appended]], outcome: Outcome) -> None:
-    """Give a future the result or error of its write."""
+def settle(future: Future[list[Appended]], outcomes: Sequence[Outcome]) -> None:
+    """Give a future the result or error of its one write."""
+    (outcome,) = outcomes
     if not future.set_running_or_notify_cancel():
         return
     if isinstance(outcome, SachoError):

@@ -100,14 +100,12 @@ class MemoryStorage:
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Append at once; the future is done when it comes back."""
         future: Future[list[Appended]] = Future()
-        self.hand_in(write, partial(settle, future))
+        self.hand_in((write,), partial(settle, future))
         return future
 
-    def hand_in(self, write: Write, tell: Tell) -> None:
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Append at once, and tell at once."""
-        (outcome,) = self.write_many((write,))
-        if (flush := tell(outcome)) is not None:
-            flush()
+        tell(self.write_many(writes))
 
     def head(self) -> int:
         """Return the highest position."""

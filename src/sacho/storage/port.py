@@ -84,10 +84,8 @@ Outcome: TypeAlias = list[Appended] | SachoError
 """What became of one Write: an Appended for each of its parts, or the error that refused it."""
 
 
-Flush: TypeAlias = Callable[[], None]
-Tell: TypeAlias = Callable[[Outcome], Flush | None]
-"""Takes the outcome of a write. It must not block; where telling is cheaper for many at once, it returns what is to be
-called when all who were committed together have been told."""
+Tell: TypeAlias = Callable[[list[Outcome]], None]
+"""Takes the outcomes of writes, in their order. It must not block."""
 
 
 class Storage(Protocol):
@@ -123,8 +121,8 @@ class Storage(Protocol):
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Like `write`, without waiting: the future has the result or the error. Cancelling it undoes nothing."""
 
-    def hand_in(self, write: Write, tell: Tell) -> None:
-        """Like `submit`, for those who keep futures of their own: `tell` is called with the outcome, by any thread."""
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
+        """Like `write_many`, without waiting: `tell` is called once with the outcomes, by any thread."""
 
     def head(self) -> int:
         """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""

@@ -9,11 +9,13 @@ import os
 import time
 from hashlib import sha256
 from random import Random
+from struct import Struct
 from uuid import UUID
 
-_VERSION_7 = 0x7000 << 64
+_VERSION_7 = 0x7000
 _VARIANT = 0x80
 
+_pack = Struct(">QQ").pack
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
 
@@ -25,8 +27,8 @@ def new_id() -> bytes:
     system for each id would hand the interpreter's lock to another thread each time.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
-    fraction = nanoseconds * 4_096 // 1_000_000
-    return (milliseconds << 80 | _VERSION_7 | fraction << 64 | 1 << 63 | _random.getrandbits(62)).to_bytes(16)
+    time_part = milliseconds << 16 | _VERSION_7 | nanoseconds * 4_096 // 1_000_000
+    return _pack(time_part, _VARIANT << 56 | _random.getrandbits(62))
 
 
 def uuid7() -> UUID:

@@ -34,7 +34,7 @@ from sacho.storage.sqlite.connecting import (
     translate,
     when_free,
 )
-from sacho.storage.sqlite.indexing import indexed_to, write_index
+from sacho.storage.sqlite.indexing import entries_after, indexed_to, write_index
 from sacho.storage.sqlite.inserting import insert_events
 from sacho.storage.sqlite.schema import identity_of, prepare
 from sacho.storage.sqlite.watching import Watcher
@@ -96,15 +96,15 @@ class SqliteStorage:
 
     def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
         """Append each on its own, in this order, in one commit where they fit."""
-        return self._commits.write(writes) if writes else []
+        return self._commits.write(writes)
 
     def submit(self, write: Write) -> Future[list[Appended]]:
         """Append without waiting."""
         return self._commits.submit(write)
 
-    def hand_in(self, write: Write, tell: Tell) -> None:
-        """Append without waiting; `tell` gets the outcome."""
-        self._commits.hand_in(write, tell)
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
+        """Append without waiting; `tell` gets the outcomes."""
+        self._commits.hand_in(writes, tell)
 
     def head(self) -> int:
         """Return the highest position."""
@@ -242,4 +242,4 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
     insert_events(connection, [(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events])
-    write_index(connection, indexed_to(connection), position)
+    write_index(connection, entries_after(connection, indexed_to(connection)))

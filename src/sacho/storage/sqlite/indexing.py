@@ -2,7 +2,8 @@
 
 An index that is kept up to date at each append costs a page of it, or more, at each commit. Here events are taken into
 the index once some have gathered, in the transaction of the append that makes it so; those behind `indexed_to` are few
-enough to be looked through. Names (types, categories, tags, correlation ids) have lists of positions. The ideas are
+enough to be looked through. Names (types, categories, tags, correlation ids) have lists of positions, kept as the
+steps from one to the next. The ideas are
 those of a log-structured merge tree, with the log itself as its first level, and of the posting lists of an inverted
 index.
 """
@@ -11,13 +12,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from operator import sub
 from typing import Final, TypeAlias
 
 import msgspec
 
-from sacho.events import QueryItem, category_of
-from sacho.storage.sqlite.inserting import insert_marks
+from sacho.events import EncodedEvent, QueryItem, category_of
+from sacho.storage.sqlite.inserting import Entry, insert_marks
 
 INDEX_EVERY: Final = 200
 """How many events gather before they are taken into the index."""
@@ -41,10 +44,10 @@ NEWEST_INDEXED_ID: Final = "SELECT coalesce(max(id), x'') FROM event_ids"
 NAMES_BETWEEN: Final = """
 SELECT position, type, stream, tags FROM events WHERE position > ? AND position <= ? ORDER BY position"""
 
-# The same, with correlation ids.
-MARKS_BETWEEN: Final = """
-SELECT position, type, stream, tags, correlation_id FROM events
-WHERE position > ? AND position <= ? ORDER BY position"""
+# The events above a position, with all that is asked of them.
+ENTRIES_AFTER: Final = """
+SELECT position, stream, version, id, type, tags, correlation_id, recorded_at FROM events
+WHERE position > ? ORDER BY position"""
 
 # The names of the events at given positions (a JSON list).
 NAMES_AT: Final = """
@@ -93,21 +96,37 @@ def newest_indexed_id(connection: sqlite3.Connection) -> bytes:
     return bytes(id)
 
 
-def write_index(connection: sqlite3.Connection, after: int, head: int) -> None:
-    """Take the events above `after`, up to the head, into the index; within the caller's transaction."""
+def entries_after(connection: sqlite3.Connection, position: int) -> list[Entry]:
+    """Return the events above a position with what is asked of them, but without their data."""
+    return [
+        (position, stream, version, EncodedEvent(id, type, 1, "", decode_tags(tags), None, correlation_id), recorded_at)
+        for position, stream, version, id, type, tags, correlation_id, recorded_at in connection.execute(
+            ENTRIES_AFTER, (position,)
+        )
+    ]
+
+
+def write_index(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    """Take the events behind the index, which `entries` are, into it; within the caller's transaction."""
+    types: defaultdict[str, list[int]] = defaultdict(list)
+    streams: defaultdict[str, list[int]] = defaultdict(list)
+    marks: defaultdict[str, list[int]] = defaultdict(list)
+    position = after = indexed_to(connection)
+    for position, stream, _, event, _ in entries:
+        types[event.type].append(position)
+        if stream is not None:
+            streams[stream].append(position)
+        for tag in event.tags:
+            marks[f"tag:{tag}"].append(position)
+        if event.correlation_id is not None:
+            marks[correlation_mark(event.correlation_id)].append(position)
+    for stream, positions in streams.items():
+        marks[f"category:{category_of(stream)}"] += positions
+    marks.update((f"type:{type}", positions) for type, positions in types.items())
     connection.execute(INDEX_IDS, (after,))
     connection.execute(INDEX_STREAMS, (after,))
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for position, type, stream, tags, correlation_id in connection.execute(MARKS_BETWEEN, (after, head)):
-        found[f"type:{type}"].append(position)
-        if stream is not None:
-            found[f"category:{category_of(stream)}"].append(position)
-        for tag in decode_tags(tags):
-            found[f"tag:{tag}"].append(position)
-        if correlation_id is not None:
-            found[correlation_mark(correlation_id)].append(position)
-    insert_marks(connection, [row for mark in sorted(found) for row in _rows(mark, found[mark])])
-    connection.execute(SET_INDEXED_TO, (head,))
+    insert_marks(connection, [row for mark in sorted(marks) for row in _rows(mark, sorted(marks[mark]))])
+    connection.execute(SET_INDEXED_TO, (position,))
 
 
 def correlation_mark(correlation_id: str) -> str:
@@ -118,7 +137,8 @@ def correlation_mark(correlation_id: str) -> str:
 def _rows(mark: str, positions: list[int]) -> Iterator[tuple[str, int, int, str]]:
     for start in range(0, len(positions), POSITIONS_PER_ROW):
         some = positions[start : start + POSITIONS_PER_ROW]
-        yield mark, some[-1], len(some), _encode(some).decode()
+        steps = [some[0], *map(sub, some[1:], some)]
+        yield mark, some[-1], len(some), _encode(steps).decode()
 
 
 def marked(connection: sqlite3.Connection, mark: str, after: int, to: int, *, backwards: bool) -> Iterator[list[int]]:
@@ -126,7 +146,7 @@ def marked(connection: sqlite3.Connection, mark: str, after: int, to: int, *, ba
     rows = connection.execute(POSITIONS_BACKWARDS if backwards else POSITIONS, (mark, after, mark, to))
     try:
         for (text,) in rows:
-            some = [position for position in _decode_positions(text) if after < position <= to]
+            some = [position for position in accumulate(_decode_positions(text)) if after < position <= to]
             yield some[::-1] if backwards else some
     finally:
         rows.close()

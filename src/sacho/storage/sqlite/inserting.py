@@ -15,7 +15,7 @@ import msgspec
 
 from sacho.events import EncodedEvent
 
-MOST_ROWS: Final = 64
+MOST_ROWS: Final = 128
 """How many rows one statement takes at most."""
 
 EVENT_COLUMNS: Final = (

@@ -6,15 +6,12 @@ import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sacho.events import EncodedEvent, Query, QueryItem, category_of
+from sacho.events import Query, QueryItem, category_of
 from sacho.storage.sqlite import reading
-from sacho.storage.sqlite.indexing import INDEX_EVERY, decode_tags, indexed_to, indexed_version, newest_indexed_id
+from sacho.storage.sqlite.indexing import INDEX_EVERY, entries_after, indexed_to, indexed_version, newest_indexed_id
 from sacho.storage.sqlite.inserting import Entry
 
 REMEMBERED_STREAMS: Final = 20_000
-
-ENTRIES_AFTER: Final = """
-SELECT position, stream, version, id, type, tags, recorded_at FROM events WHERE position > ? ORDER BY position"""
 
 
 class Known:
@@ -51,12 +48,7 @@ class Known:
                 self._versions = {}
             self.head = indexed
             self._index(newest_indexed_id(self._connection))
-        entries: list[Entry] = [
-            (position, stream, version, EncodedEvent(id, type, 1, "", decode_tags(tags)), recorded_at)
-            for position, stream, version, id, type, tags, recorded_at in self._connection.execute(
-                ENTRIES_AFTER, (self.head,)
-            )
-        ]
+        entries = entries_after(self._connection, self.head)
         self.take_in(entries, [entry[3].id for entry in entries], _last_versions(entries), head)
         self._seen = seen
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from sacho.errors import Conflict, CorruptLog
@@ -49,6 +50,8 @@ class Writer:
         """Write all that can be in one commit; return what became of each. Raises StorageError if nothing could."""
         started = time.perf_counter()
         ids = [event.id for write in writes for part in write.parts for event in part.events]
+        if not ids:
+            return []
         try:
             admission = self._at_once(writes, ids) or self._in_transaction(writes, ids)
         except BaseException as error:
@@ -101,7 +104,7 @@ class Writer:
         admission.admit(writes, ids)
         is_index_due = admission.head >= known.index_due
         if is_index_due:
-            write_index(self._connection, known.indexed_to, admission.head)
+            write_index(self._connection, chain(known.tail.entries, admission.pending))
         self._connection.execute("COMMIT")
         new_ids = [event.id for _, _, _, event, _ in admission.pending]
         known.take_in(admission.pending, new_ids, admission.versions, admission.head)

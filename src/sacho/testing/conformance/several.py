@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 
 from sacho.errors import AppendConditionFailed, SachoError, UnsupportedOperation, WrongExpectedVersion
@@ -163,29 +162,14 @@ class SeveralConformance:
         assert last[0].version == 51
         assert all(future.cancelled() or future.result(PATIENCE) for future in futures)
 
-    def test_a_write_handed_in_is_told_once_and_then_flushed(self, storage: Storage) -> None:
-        """`tell` gets the outcome; what it returns is called after it."""
-        told: list[Outcome] = []
-        flushed = threading.Event()
-
-        def tell(outcome: Outcome) -> Callable[[], None]:
-            told.append(outcome)
-            return flushed.set
-
-        storage.hand_in(writing("seats-1", noted()), tell)
-        assert comes_true(flushed)
-        assert told == [[Appended(1, storage.head())]]
-
-    def test_a_write_handed_in_is_told_its_refusal(self, storage: Storage) -> None:
-        """The outcome is the error then, and is not raised."""
-        told: list[Outcome] = []
+    def test_writes_handed_in_are_told_once_each_with_its_outcome(self, storage: Storage) -> None:
+        """A refusal is told like a result, and not raised."""
+        told: list[list[Outcome]] = []
         done = threading.Event()
-        storage.hand_in(
-            writing("seats-1", noted(), expected=2),
-            lambda outcome: told.append(outcome) or done.set(),  # type: ignore[func-returns-value]
-        )
+        writes = [writing("seats-1", noted()), writing("seats-1", noted(), expected=7), writing("seats-2", noted())]
+        storage.hand_in(writes, lambda outcomes: told.append(outcomes) or done.set())  # type: ignore[func-returns-value]
         assert comes_true(done)
-        assert isinstance(told[0], WrongExpectedVersion)
+        assert [[_told(outcome) for outcome in outcomes] for outcomes in told] == [[1, WrongExpectedVersion, 1]]
 
 
 def _told(outcome: Outcome) -> object:

@@ -20,8 +20,7 @@ CREATE TABLE events (
     tags TEXT,
     metadata TEXT,
     correlation_id TEXT,
-    recorded_at INTEGER NOT NULL,
-    category TEXT GENERATED ALWAYS AS (substr(stream, 1, instr(stream || '-', '-') - 1)) VIRTUAL
+    recorded_at INTEGER NOT NULL
 );
 
 -- The index: written for many events at a time, in the transaction that moves log.indexed_to. The few events behind
@@ -39,8 +38,8 @@ CREATE TABLE event_streams (
     PRIMARY KEY (stream, version)
 ) WITHOUT ROWID;
 
--- For `type:NAME`, `category:NAME`, `tag:KEY:VALUE` and `correlation:ID` the positions of their events, as JSON lists in
--- order, each with its last position and its length.
+-- For `type:NAME`, `category:NAME`, `tag:KEY:VALUE` and `correlation:ID` the positions of their events in order, as JSON
+-- lists of the first position and the steps from each to the next; each list with its last position and its length.
 CREATE TABLE marks (
     mark TEXT NOT NULL,
     last INTEGER NOT NULL,
