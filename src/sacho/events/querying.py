@@ -32,6 +32,11 @@ class QueryItem:
         object.__setattr__(self, "tags", _names("tags", tags, checked_tag))
         object.__setattr__(self, "categories", _names("categories", categories, _checked_category))
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether every event matches: no part constrains."""
+        return not (self.types or self.tags or self.categories)
+
     def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
         """Tell whether an event of this type, with these tags, in this stream is meant."""
         return (
@@ -51,12 +56,12 @@ class Query:
         for item in items:
             if not isinstance(item, QueryItem):
                 raise InvalidQuery(f"{item!r} is no QueryItem; write Query(QueryItem(...), ...)")
-        object.__setattr__(self, "items", tuple(dict.fromkeys(items)))
+        object.__setattr__(self, "items", items if len(items) < 2 else tuple(dict.fromkeys(items)))
 
     @property
     def is_everything(self) -> bool:
         """Whether every event matches: there are no items, or one that does not constrain."""
-        return not self.items or QueryItem() in self.items
+        return not self.items or any(item.is_everything for item in self.items)
 
     def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
         """Tell whether an event of this type, with these tags, in this stream is meant."""
@@ -90,6 +95,7 @@ def _checked_category(name: object) -> str:
 
 
 def _names(part: str, given: object, checked: Callable[[Any], str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if type(given) is not list and (isinstance(given, str) or not isinstance(given, Iterable)):
         raise InvalidQuery(f"{part}={given!r} is not a list; write {part}=[...]")
-    return tuple(sorted({checked(name) for name in given}))
+    names = [checked(name) for name in given]
+    return tuple(names) if len(names) < 2 else tuple(sorted(set(names)))

@@ -107,6 +107,9 @@ WITH RECURSIVE names (mark) AS (
 SELECT substr(names.mark, 10), (SELECT max(last) FROM marks WHERE mark = names.mark)
 FROM names WHERE names.mark IS NOT NULL"""
 
+# The position of an event that has a mark, above a position.
+MARKED_AFTER: Final = "SELECT last FROM marks WHERE mark = ? AND last > ? LIMIT 1"
+
 RECORDED_AT: Final = "SELECT recorded_at FROM events WHERE position = ?"
 
 # How many events have a mark in a range, about, looking at so many lists at most.
@@ -204,13 +207,29 @@ def read_query(
 
 
 def first_match(connection: sqlite3.Connection, query: Query, after: int, to: int) -> int | None:
-    """Return the position of one event that matches in the range, or None."""
+    """Return the position of one event that matches in a range whose end the index tells of, or None."""
     if after >= to:
         return None
     if query.is_everything:
         return to
-    found = _positions(connection, _plan(connection, query, after, to), after, to, 1, backwards=False)
-    return found[0] if found else None
+    for item in query.items:
+        found = _match_of(connection, item, after, to)
+        if found is not None:
+            return found
+    return None
+
+
+def _match_of(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> int | None:
+    asked = groups(item)
+    if len(asked) > 1:
+        branches = list(_branches(connection, item, after, to))
+        found = _marked_positions(connection, branches, after, to, 1, backwards=False)
+        return found[0] if found else None
+    for mark in asked[0]:
+        row = connection.execute(MARKED_AFTER, (mark, after)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[bytes]) -> list[Row]:

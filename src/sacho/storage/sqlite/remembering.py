@@ -106,9 +106,10 @@ class Tail:
     def first_match(self, query: Query, after: int) -> int | None:
         """Return the first position above `after` whose event matches, or None."""
         self._gather()
-        if query.items and not any(self._may_match(item) for item in query.items):
-            return None
-        return first_match(self.entries, query, after)
+        for item in query.items:
+            if self._may_match(item):
+                return first_match(self.entries, query, after)
+        return None if query.items else first_match(self.entries, query, after)
 
     def _gather(self) -> None:
         for _, stream, _, event, _ in self.entries[self._gathered :]:
