@@ -177,7 +177,7 @@ def test_paths_with_spaces_and_odd_characters_are_opened_as_they_are(tmp_path: P
 # --- immutable, and readable with plain SQL -----------------------------------------------------------
 
 INTO = "events (position, stream, version, type, schema_version, data, id, recorded_at)"
-INDEX = ("event_ids", "event_streams", "marks")
+INDEX = ("event_ids", "event_streams", "event_correlations", "marks")
 FORBIDDEN = [
     "UPDATE events SET data = '{}'",
     "UPDATE events SET position = position + 1000",
@@ -193,13 +193,16 @@ FORBIDDEN = [
     "DELETE FROM event_ids",
     "UPDATE event_streams SET version = version + 1000",
     "DELETE FROM event_streams",
+    "UPDATE event_correlations SET position = 9",
+    "DELETE FROM event_correlations",
 ]
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
 def test_nobody_changes_an_event_whoever_writes_to_the_file(path: Path, statement: str) -> None:
     with opened(path) as store:
-        store.append("a-1", [FileNoted(str(number)) for number in range(INDEX_EVERY)])
+        with sacho.metadata(correlation_id="c-1"):
+            store.append("a-1", [FileNoted(str(number)) for number in range(INDEX_EVERY)])
     with raw(path) as connection:
         before = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
         index = [connection.execute(f"SELECT * FROM {table}").fetchall() for table in INDEX]

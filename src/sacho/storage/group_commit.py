@@ -75,9 +75,8 @@ class GroupCommit:
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
-        if not self._queued and self._turn.acquire(blocking=False):
+        if self.begin_turn():
             try:
-                self.check()
                 self._under_way = time.monotonic()
                 return self._commit(writes)
             finally:
@@ -86,6 +85,21 @@ class GroupCommit:
         turnstile = _Turnstile()
         self._enqueue(_Ticket(writes, turnstile.tell))
         return turnstile.outcomes()
+
+    def begin_turn(self) -> bool:
+        """Take the turn for short other work, if nobody has it or waits for it; `end_turn` has to follow then."""
+        if self._queued or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            self.check()
+        except SachoError:
+            self._turn.release()
+            raise
+        return True
+
+    def end_turn(self) -> None:
+        """Give the turn back."""
+        self._turn.release()
 
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Hand the writes to the committing thread, which will tell their outcomes; never blocks."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import random
-from typing import Final
+from typing import Final, TypeVar
 
 from sacho.errors import (
     ConfigurationError,
@@ -37,6 +37,8 @@ WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 CHECKPOINT_PAGES: Final = 1_000
 """After how many pages of 4 KiB the write-ahead log is moved into the database file. Each commit writes a page or two
 of every index; the more commits share a checkpoint, the fewer pages it has to write."""
+
+T = TypeVar("T")
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -118,7 +120,7 @@ def when_free(work: Callable[[], object], timeout: float, path: Path) -> None:
 
 
 class ReaderPool:
-    """Connections for reading. One is borrowed for one statement or page at a time, so none holds a snapshot open."""
+    """Connections for reading. One is lent for one statement or page at a time, so none holds a snapshot open."""
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
@@ -127,9 +129,8 @@ class ReaderPool:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
 
-    @contextmanager
-    def borrow(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection. Raises StoreClosed, StoreForked, or the typed error for what SQLite raises."""
+    def run(self, work: Callable[[sqlite3.Connection], T], /) -> T:
+        """Run work on a connection. Raises StoreClosed, StoreForked, or the typed error for what SQLite raises."""
         if not self._is_same_process():
             raise StoreForked
         if self._closed:
@@ -139,7 +140,7 @@ class ReaderPool:
         except IndexError:
             connection = open_connection(self._path, timeout=self._timeout, cache_kib=READER_CACHE_KIB)
         try:
-            yield connection
+            return work(connection)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
         finally:

@@ -6,8 +6,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from sacho.errors import DuplicateEventId, InvalidAppend, SachoError
@@ -30,6 +32,7 @@ from sacho.storage.sqlite.connecting import (
     DEFAULT_TIMEOUT,
     WRITER_CACHE_KIB,
     ReaderPool,
+    is_busy,
     open_connection,
     translate,
     when_free,
@@ -42,12 +45,15 @@ from sacho.storage.sqlite.writing import Writer
 from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
 from sacho.storage.wakeups import Wakeups
 
+T = TypeVar("T")
+
 IMPORT_ROWS = 1_000
 
 SAVE_SNAPSHOT = "INSERT OR REPLACE INTO snapshots (stream, version, fingerprint, state) VALUES (?, ?, ?, ?)"
 LOAD_SNAPSHOT = "SELECT stream, version, fingerprint, state FROM snapshots WHERE stream = ?"
 DELETE_SNAPSHOT = "DELETE FROM snapshots WHERE stream = ?"
 DELETE_SNAPSHOTS = "DELETE FROM snapshots"
+LOG_BYTES = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 NEXT_EPOCH = "UPDATE log SET epoch = epoch + 1"
 
 
@@ -108,42 +114,38 @@ class SqliteStorage:
 
     def head(self) -> int:
         """Return the highest position."""
-        with self._readers.borrow() as connection:
-            return reading.head(connection)
+        return self._near(reading.head)
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int
     ) -> Iterator[list[Row]]:
         """Yield pages of one stream."""
         last = head if to is None else min(to, head)
-        return reading.read_stream(self._readers.borrow, stream, after, last, limit, backwards, head)
+        return reading.read_stream(self._readers.run, self._near, stream, after, last, limit, backwards, head)
 
     def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
-        return reading.read_query(self._readers.borrow, query, after, to, limit, backwards)
+        return reading.read_query(self._readers.run, query, after, to, limit, backwards)
 
     def correlated(self, correlation_id: str, *, after: int, to: int) -> Iterator[list[Row]]:
         """Yield pages of the events of one correlation id."""
-        return reading.read_correlated(self._readers.borrow, correlation_id, after, to)
+        return reading.read_correlated(self._readers.run, correlation_id, after, to)
 
     def find(self, ids: Sequence[bytes]) -> list[Row]:
         """Return the events of these ids."""
-        with self._readers.borrow() as connection:
-            return reading.find(connection, ids)
+        return self._near(partial(reading.find, ids=ids))
 
     def streams(self, *, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
         """Yield pages of streams."""
-        return reading.streams(self._readers.borrow, category, after, limit)
+        return reading.streams(self._readers.run, category, after, limit)
 
     def categories(self) -> list[CategoryInfo]:
         """Return the categories."""
-        with self._readers.borrow() as connection:
-            return reading.categories(connection)
+        return self._readers.run(reading.categories)
 
     def position_at(self, recorded_at: int) -> int:
         """Return the last position recorded at or before a time."""
-        with self._readers.borrow() as connection:
-            return reading.position_at(connection, recorded_at)
+        return self._readers.run(partial(reading.position_at, recorded_at=recorded_at))
 
     def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Have `callback(head)` called when the head rises."""
@@ -156,8 +158,7 @@ class SqliteStorage:
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         """Return the stream's snapshot, or None."""
-        with self._readers.borrow() as connection:
-            row = connection.execute(LOAD_SNAPSHOT, (stream,)).fetchone()
+        row = self._near(lambda connection: connection.execute(LOAD_SNAPSHOT, (stream,)).fetchone())
         return Snapshot(*row) if row else None
 
     def delete_snapshots(self, stream: str | None = None) -> None:
@@ -180,8 +181,7 @@ class SqliteStorage:
     def begin_epoch(self) -> LogIdentity:
         """Begin a new epoch."""
         self._execute(NEXT_EPOCH, ())
-        with self._readers.borrow() as connection:
-            self._identity = identity_of(connection, self.path)
+        self._identity = self._readers.run(partial(identity_of, path=self.path))
         return self._identity
 
     def observe(self, observer: CommitObserver) -> None:
@@ -190,12 +190,10 @@ class SqliteStorage:
 
     def statistics(self) -> StorageStatistics:
         """Return counts, sizes and the age of the oldest append in flight."""
-        with self._readers.borrow() as connection:
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        size = self._readers.run(lambda connection: connection.execute(LOG_BYTES).fetchone()[0])
         wal = self.path.with_name(self.path.name + "-wal")
         wal_bytes = wal.stat().st_size if wal.exists() else 0
-        return self._counting.statistics(pages * size, wal_bytes, self._commits.oldest_seconds())
+        return self._counting.statistics(size, wal_bytes, self._commits.oldest_seconds())
 
     def close(self) -> None:
         """Commit what waits, end the threads, close the connections."""
@@ -212,16 +210,29 @@ class SqliteStorage:
 
     def _in_transaction(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Run `work` in a write transaction beside the writer's connection."""
-        with self._readers.borrow() as connection:
+
+        def transaction(connection: sqlite3.Connection) -> None:
             when_free(lambda: connection.execute("BEGIN IMMEDIATE"), self._timeout, self.path)
             try:
                 work(connection)
                 connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise translate(error, self.path) from error
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+        self._readers.run(transaction)
+
+    def _near(self, work: Callable[[sqlite3.Connection], T], /) -> T:
+        """Run short reading work on the writer's connection if it is free, since its cache is warm, else on another."""
+        if self._commits.begin_turn():
+            try:
+                return work(self._writer.connection)
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    raise translate(error, self.path) from error
+            finally:
+                self._commits.end_turn()
+        return self._readers.run(work)
 
 
 def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> None:

@@ -1,9 +1,9 @@
-"""The index of the log: by id, by stream and version, and by name. Written for many events at a time.
+"""The index of the log: by id, by stream and version, by correlation id and by name. Written for many events at a time.
 
 An index that is kept up to date at each append costs a page of it, or more, at each commit. Here events are taken into
 the index once some have gathered, in the transaction of the append that makes it so; those behind `indexed_to` are few
-enough to be looked through. Names (types, categories, tags, correlation ids) have lists of positions, kept as the
-steps from one to the next. The ideas are
+enough to be looked through. Types, categories and tags have lists of positions, kept as the steps from one to the
+next. The ideas are
 those of a log-structured merge tree, with the log itself as its first level, and of the posting lists of an inverted
 index.
 """
@@ -35,6 +35,10 @@ INSERT INTO event_ids (id, position) SELECT id, position FROM events WHERE posit
 INDEX_STREAMS: Final = """
 INSERT INTO event_streams (stream, version, position)
 SELECT stream, version, position FROM events WHERE position > ? AND stream IS NOT NULL ORDER BY stream, version"""
+INDEX_CORRELATIONS: Final = """
+INSERT INTO event_correlations (correlation_id, position)
+SELECT correlation_id, position FROM events
+WHERE position > ? AND correlation_id IS NOT NULL ORDER BY correlation_id, position"""
 
 # The version of a stream as far as the index tells; the newest id in it.
 INDEXED_VERSION: Final = "SELECT coalesce(max(version), 0) FROM event_streams WHERE stream = ?"
@@ -46,7 +50,7 @@ SELECT position, type, stream, tags FROM events WHERE position > ? AND position 
 
 # The events above a position, with all that is asked of them.
 ENTRIES_AFTER: Final = """
-SELECT position, stream, version, id, type, tags, correlation_id, recorded_at FROM events
+SELECT position, stream, version, id, type, tags, recorded_at FROM events
 WHERE position > ? ORDER BY position"""
 
 # The names of the events at given positions (a JSON list).
@@ -99,10 +103,8 @@ def newest_indexed_id(connection: sqlite3.Connection) -> bytes:
 def entries_after(connection: sqlite3.Connection, position: int) -> list[Entry]:
     """Return the events above a position with what is asked of them, but without their data."""
     return [
-        (position, stream, version, EncodedEvent(id, type, 1, "", decode_tags(tags), None, correlation_id), recorded_at)
-        for position, stream, version, id, type, tags, correlation_id, recorded_at in connection.execute(
-            ENTRIES_AFTER, (position,)
-        )
+        (position, stream, version, EncodedEvent(id, type, 1, "", decode_tags(tags)), recorded_at)
+        for position, stream, version, id, type, tags, recorded_at in connection.execute(ENTRIES_AFTER, (position,))
     ]
 
 
@@ -118,20 +120,13 @@ def write_index(connection: sqlite3.Connection, entries: Iterable[Entry]) -> Non
             streams[stream].append(position)
         for tag in event.tags:
             marks[f"tag:{tag}"].append(position)
-        if event.correlation_id is not None:
-            marks[correlation_mark(event.correlation_id)].append(position)
     for stream, positions in streams.items():
         marks[f"category:{category_of(stream)}"] += positions
     marks.update((f"type:{type}", positions) for type, positions in types.items())
-    connection.execute(INDEX_IDS, (after,))
-    connection.execute(INDEX_STREAMS, (after,))
+    for statement in (INDEX_IDS, INDEX_STREAMS, INDEX_CORRELATIONS):
+        connection.execute(statement, (after,))
     insert_marks(connection, [row for mark in sorted(marks) for row in _rows(mark, sorted(marks[mark]))])
     connection.execute(SET_INDEXED_TO, (position,))
-
-
-def correlation_mark(correlation_id: str) -> str:
-    """Return the mark of the events of a correlation id."""
-    return f"correlation:{correlation_id}"
 
 
 def _rows(mark: str, positions: list[int]) -> Iterator[tuple[str, int, int, str]]:

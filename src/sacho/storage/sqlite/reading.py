@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -21,7 +21,6 @@ from sacho.events import Query, QueryItem, category_of
 from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, CategoryInfo, Row, StreamInfo, moment
 from sacho.storage.sqlite.indexing import (
     Group,
-    correlation_mark,
     groups,
     indexed_to,
     indexed_version,
@@ -30,7 +29,22 @@ from sacho.storage.sqlite.indexing import (
     named_between,
 )
 
-Borrow: TypeAlias = Callable[[], AbstractContextManager[sqlite3.Connection]]
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs short work on a connection. Between two runs nothing is open."""
+
+    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T:
+        """Return what `work` returns."""
+
+
+class Page(Protocol):
+    """Reads one page of a range."""
+
+    def __call__(self, connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
+        """Return up to `room` rows with low < key <= high, in order, and whether there may be more."""
+
 
 COLUMNS: Final = (
     "e.position, e.stream, e.version, e.type, e.schema_version, e.data, e.id, e.tags, e.metadata, e.recorded_at"
@@ -39,6 +53,8 @@ POSITION: Final = 0
 VERSION: Final = 2
 DATA: Final = 5
 
+NEAR_ROWS: Final = 100
+"""How many rows of a stream are read on the writer's connection, if it is free: the most of the entities' states."""
 FIRST_FETCH_ROWS: Final = 8
 FETCH_ROWS: Final = 512
 """How many rows are taken before their size is looked at; few at first, since each may be large."""
@@ -62,9 +78,13 @@ VERSION_BEHIND: Final = "SELECT max(version) FROM events WHERE position > ? AND 
 # The whole log, by position.
 LOG: Final = f"SELECT {COLUMNS} FROM events e WHERE e.position > ? AND e.position <= ? ORDER BY e.position"
 
-# The positions of one correlation id behind the index.
-CORRELATED_BEHIND: Final = """
-SELECT position FROM events WHERE position > ? AND position <= ? AND correlation_id = ? ORDER BY position"""
+# The events of one correlation id, by position: what the index tells of, and what lies behind it.
+CORRELATED_INDEXED: Final = f"""
+SELECT {COLUMNS} FROM event_correlations c CROSS JOIN events e ON e.position = c.position
+WHERE c.correlation_id = ? AND c.position > ? AND c.position <= ? ORDER BY c.position LIMIT ?"""
+CORRELATED_BEHIND: Final = f"""
+SELECT {COLUMNS} FROM events e
+WHERE e.position > ? AND e.position <= ? AND e.correlation_id = ? ORDER BY e.position LIMIT ?"""
 
 # The events of given ids: what the index tells of, and what lies behind it. The braces take the placeholders.
 IDS_PER_STATEMENT: Final = 500
@@ -140,7 +160,7 @@ def version(connection: sqlite3.Connection, stream: str) -> int:
 
 
 def read_stream(
-    borrow: Borrow, stream: str, after: int, to: int, limit: int | None, backwards: bool, head: int
+    run: Run, near: Run, stream: str, after: int, to: int, limit: int | None, backwards: bool, head: int
 ) -> Iterator[list[Row]]:
     """Yield pages of one stream."""
     order = " DESC" if backwards else ""
@@ -161,40 +181,39 @@ def read_stream(
                 return rows, True
         return rows, False
 
-    return _pages(borrow, page, VERSION, after, to, limit, backwards)
+    return _pages(run, page, VERSION, after, to, limit, backwards, near)
 
 
-def read_log(borrow: Borrow, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
+def read_log(run: Run, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
     """Yield pages of the whole log."""
     statement = f"{LOG}{' DESC' if backwards else ''} LIMIT ?"
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         return _fetch(connection.execute(statement, (low, high, room)), room)
 
-    return _pages(borrow, page, POSITION, after, to, limit, backwards)
+    return _pages(run, page, POSITION, after, to, limit, backwards)
 
 
-def read_correlated(borrow: Borrow, correlation_id: str, after: int, to: int) -> Iterator[list[Row]]:
+def read_correlated(run: Run, correlation_id: str, after: int, to: int) -> Iterator[list[Row]]:
     """Yield pages of the events of one correlation id."""
-    mark = correlation_mark(correlation_id)
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         indexed = indexed_to(connection)
-        found = _marked_positions(connection, [_Branch(mark, None)], low, min(high, indexed), room, backwards=False)
-        if len(found) < room:
-            behind = connection.execute(CORRELATED_BEHIND, (max(low, indexed), high, correlation_id))
-            found += [position for (position,) in behind]
-        return _at_positions(connection, found[:room], room)
+        along = connection.execute(CORRELATED_INDEXED, (correlation_id, low, min(high, indexed), room))
+        rows, is_cut = _fetch(along, room)
+        if is_cut:
+            return rows, True
+        behind = connection.execute(CORRELATED_BEHIND, (max(low, indexed), high, correlation_id, room - len(rows)))
+        more, is_cut = _fetch(behind, room - len(rows))
+        return rows + more, is_cut
 
-    return _pages(borrow, page, POSITION, after, to, None, backwards=False)
+    return _pages(run, page, POSITION, after, to, None, backwards=False)
 
 
-def read_query(
-    borrow: Borrow, query: Query, after: int, to: int, limit: int | None, backwards: bool
-) -> Iterator[list[Row]]:
+def read_query(run: Run, query: Query, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
     """Yield pages of the events that match a query."""
     if query.is_everything:
-        return read_log(borrow, after, to, limit, backwards)
+        return read_log(run, after, to, limit, backwards)
     plan: list[_Plan] = []
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
@@ -203,7 +222,7 @@ def read_query(
         positions = _positions(connection, plan[0], low, high, room, backwards)
         return _at_positions(connection, positions, room, " DESC" if backwards else "")
 
-    return _pages(borrow, page, POSITION, after, to, limit, backwards)
+    return _pages(run, page, POSITION, after, to, limit, backwards)
 
 
 def first_match(connection: sqlite3.Connection, query: Query, after: int, to: int) -> int | None:
@@ -255,13 +274,13 @@ def _in_parts(ids: Sequence[bytes]) -> Iterator[tuple[list[bytes], str]]:
         yield some, ",".join("?" * len(some))
 
 
-def streams(borrow: Borrow, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+def streams(run: Run, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
     """Yield pages of streams in order of id. The ids of a category are its bare name and all from `name-` to `name.`."""
     ranges = [("", ABOVE_ALL_NAMES)]
     if category is not None:
         ranges = [] if "-" in category else [(category, _successor(category)), (f"{category}-", f"{category}.")]
     for first, end in ranges:
-        for page in _streams_between(borrow, max(first, _successor(after)), end, limit):
+        for page in _streams_between(run, max(first, _successor(after)), end, limit):
             limit = None if limit is None else limit - len(page)
             yield page
 
@@ -285,7 +304,7 @@ def position_at(connection: sqlite3.Connection, recorded_at: int) -> int:
 
 
 def _at_positions(
-    connection: sqlite3.Connection, positions: list[int], room: int, order: str = ""
+    connection: sqlite3.Connection, positions: list[int], room: int, order: str
 ) -> tuple[list[Row], bool]:
     """Return the events at positions of which at most `room` were asked for, and whether there may be more."""
     rows, is_cut = _fetch(
@@ -295,19 +314,24 @@ def _at_positions(
 
 
 def _pages(
-    borrow: Borrow,
-    page: Callable[[sqlite3.Connection, int, int, int], tuple[list[Row], bool]],
+    run: Run,
+    page: Page,
     key: int,
     after: int,
     to: int,
     limit: int | None,
     backwards: bool,
+    near: Run | None = None,
 ) -> Iterator[list[Row]]:
-    """Yield pages until the range or the limit ends; between two pages no statement is open."""
+    """Yield pages until the range or the limit ends; between two pages no statement is open.
+
+    Where there is a `near` way to a connection, the first page goes by it, and is a small one.
+    """
     more = limit is None or limit > 0
+    way, room = (run, CHUNK_ROWS) if near is None else (near, NEAR_ROWS)
     while more and after < to:
-        with borrow() as connection:
-            rows, more = page(connection, after, to, CHUNK_ROWS if limit is None else min(limit, CHUNK_ROWS))
+        rows, more = way(partial(page, low=after, high=to, room=room if limit is None else min(limit, room)))
+        way, room = run, CHUNK_ROWS
         if not rows:
             return
         if limit is not None:
@@ -440,12 +464,11 @@ def _successor(name: str) -> str:
     return f"{name}\x00"
 
 
-def _streams_between(borrow: Borrow, first: str, end: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+def _streams_between(run: Run, first: str, end: str, limit: int | None) -> Iterator[list[StreamInfo]]:
     """Yield pages of the streams from `first` on, below `end`."""
     while limit is None or limit > 0:
         room = CHUNK_ROWS if limit is None else min(limit, CHUNK_ROWS)
-        with borrow() as connection:
-            rows = _streams_page(connection, first, end, room)
+        rows = run(partial(_streams_page, first=first, end=end, room=room))
         if rows:
             yield [StreamInfo(stream, version, position, moment(at)) for stream, version, position, at in rows]
         if len(rows) < room:

@@ -38,7 +38,8 @@ class Writer:
         counting: Counting,
         wakeups: Wakeups,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
+        """For the writer, and in its turn for others' short reads."""
         self._path = path
         self._timeout = timeout
         self._clock = clock
@@ -56,8 +57,8 @@ class Writer:
             admission = self._at_once(writes, ids) or self._in_transaction(writes, ids)
         except BaseException as error:
             self._known.forget()
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.IntegrityError):
                 raise CorruptLog(str(self._path), str(error)) from error
             if isinstance(error, sqlite3.Error):
@@ -70,7 +71,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self.connection.close()
 
     def _at_once(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission | None:
         """Write by one statement; return None, and change nothing, where that cannot be, or not be known for sure."""
@@ -84,7 +85,7 @@ class Writer:
         except Conflict:
             return None
         try:
-            insert_events(self._connection, admission.pending)
+            insert_events(self.connection, admission.pending)
         except sqlite3.IntegrityError:
             known.doubt()
             return None
@@ -98,14 +99,14 @@ class Writer:
     def _in_transaction(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission:
         """Write with care: in a transaction, where what is found to be holds until the end."""
         known = self._known
-        when_free(lambda: self._connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
+        when_free(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
         known.refresh()
-        admission = CarefulAdmission(known, self._clock(), self._connection)
+        admission = CarefulAdmission(known, self._clock(), self.connection)
         admission.admit(writes, ids)
         is_index_due = admission.head >= known.index_due
         if is_index_due:
-            write_index(self._connection, chain(known.tail.entries, admission.pending))
-        self._connection.execute("COMMIT")
+            write_index(self.connection, chain(known.tail.entries, admission.pending))
+        self.connection.execute("COMMIT")
         new_ids = [event.id for _, _, _, event, _ in admission.pending]
         known.take_in(admission.pending, new_ids, admission.versions, admission.head)
         if is_index_due:

@@ -38,7 +38,13 @@ CREATE TABLE event_streams (
     PRIMARY KEY (stream, version)
 ) WITHOUT ROWID;
 
--- For `type:NAME`, `category:NAME`, `tag:KEY:VALUE` and `correlation:ID` the positions of their events in order, as JSON
+CREATE TABLE event_correlations (
+    correlation_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (correlation_id, position)
+) WITHOUT ROWID;
+
+-- For `type:NAME`, `category:NAME` and `tag:KEY:VALUE` the positions of their events in order, as JSON
 -- lists of the first position and the steps from each to the next; each list with its last position and its length.
 CREATE TABLE marks (
     mark TEXT NOT NULL,
@@ -78,6 +84,12 @@ CREATE TRIGGER event_streams_are_never_updated BEFORE UPDATE ON event_streams
 BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
 
 CREATE TRIGGER event_streams_are_never_deleted BEFORE DELETE ON event_streams
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
+
+CREATE TRIGGER event_correlations_are_never_updated BEFORE UPDATE ON event_correlations
+BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
+
+CREATE TRIGGER event_correlations_are_never_deleted BEFORE DELETE ON event_correlations
 BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
 
 CREATE TRIGGER marks_are_never_updated BEFORE UPDATE ON marks
