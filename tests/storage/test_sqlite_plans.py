@@ -98,7 +98,7 @@ def along_marks(steps: list[str]) -> bool:
 def test_a_query_walks_along_marks(storage: SqliteStorage, item: QueryItem, backwards: bool) -> None:
     steps = plans(storage, by(storage, item, backwards=backwards))
     assert along_marks(steps)
-    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in steps
+    assert any(step.startswith("SEARCH e USING INTEGER PRIMARY KEY (rowid") for step in steps)
 
 
 def test_several_items_walk_along_marks_together(storage: SqliteStorage) -> None:
@@ -113,7 +113,7 @@ def test_the_whole_log_is_read_along_positions(storage: SqliteStorage) -> None:
 def test_a_stream_is_read_along_its_versions(storage: SqliteStorage) -> None:
     for backwards in (False, True):
         steps = plans(storage, lambda backwards=backwards: of_stream(storage, "seats-1", backwards=backwards))  # type: ignore[misc]
-        assert "SEARCH s USING PRIMARY KEY (stream=? AND version>? AND version<?)" in steps
+        assert "SEARCH event_streams USING PRIMARY KEY (stream=? AND version>? AND version<?)" in steps
         assert "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in steps
 
 
@@ -181,11 +181,18 @@ def test_the_index_tells_of_all_events_up_to_where_it_says(storage: SqliteStorag
         assert len(wanted) > 1_000
         for table, columns in (
             ("event_ids", "id, position"),
-            ("event_streams", "stream, version, position"),
             ("event_correlations", "correlation_id, position"),
         ):
             told = connection.execute(f"SELECT {columns} FROM {table}")
             there = connection.execute(f"SELECT {columns} FROM events WHERE position <= ?", (indexed,))
             assert set(told) == {row for row in there if None not in row}
+        lists = connection.execute("SELECT stream, version, last, positions FROM event_streams").fetchall()
+        told_streams = set()
+        for stream, version, last, steps in lists:
+            positions = list(accumulate(json.loads(steps)))
+            assert positions[-1] == last
+            told_streams |= {(stream, version - back, position) for back, position in enumerate(reversed(positions))}
+        in_streams = "SELECT stream, version, position FROM events WHERE position <= ? AND stream IS NOT NULL"
+        assert told_streams == set(connection.execute(in_streams, (indexed,)))
     finally:
         connection.close()

@@ -20,21 +20,18 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sacho.events import EncodedEvent, QueryItem, category_of
-from sacho.storage.sqlite.inserting import Entry, insert_marks
+from sacho.storage.sqlite.inserting import Entry, insert_marks, insert_streams
 
 INDEX_EVERY: Final = 200
 """How many events gather before they are taken into the index."""
 
-POSITIONS_PER_ROW: Final = 200
-"""How many positions one row of the marks holds at most."""
+POSITIONS_PER_LIST: Final = 200
+"""How many positions one list holds at most."""
 
 INDEXED_TO: Final = "SELECT indexed_to FROM log"
 SET_INDEXED_TO: Final = "UPDATE log SET indexed_to = ?"
 INDEX_IDS: Final = """
 INSERT INTO event_ids (id, position) SELECT id, position FROM events WHERE position > ? ORDER BY id"""
-INDEX_STREAMS: Final = """
-INSERT INTO event_streams (stream, version, position)
-SELECT stream, version, position FROM events WHERE position > ? AND stream IS NOT NULL ORDER BY stream, version"""
 INDEX_CORRELATIONS: Final = """
 INSERT INTO event_correlations (correlation_id, position)
 SELECT correlation_id, position FROM events
@@ -65,11 +62,18 @@ SELECT positions FROM marks WHERE mark = ? AND last > ? AND last <= coalesce(
 ORDER BY last"""
 POSITIONS_BACKWARDS: Final = f"{POSITIONS} DESC"
 
+# The lists of one stream that reach into a range of versions, in order.
+STREAM: Final = """
+SELECT version, positions FROM event_streams WHERE stream = ? AND version > ? AND version <= coalesce(
+    (SELECT min(version) FROM event_streams WHERE stream = ? AND version >= ?), 9223372036854775807)
+ORDER BY version"""
+STREAM_BACKWARDS: Final = f"{STREAM} DESC"
+
 Group: TypeAlias = tuple[str, ...]
 """Marks of which an event must have one."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode_positions: Final = msgspec.json.Decoder(list[int]).decode
+_decode_steps: Final = msgspec.json.Decoder(list[int]).decode
 _decode_tags: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -112,28 +116,57 @@ def write_index(connection: sqlite3.Connection, entries: Iterable[Entry]) -> Non
     """Take the events behind the index, which `entries` are, into it; within the caller's transaction."""
     types: defaultdict[str, list[int]] = defaultdict(list)
     streams: defaultdict[str, list[int]] = defaultdict(list)
+    versions: dict[str, int] = {}
     marks: defaultdict[str, list[int]] = defaultdict(list)
     position = after = indexed_to(connection)
-    for position, stream, _, event, _ in entries:
+    for position, stream, version, event, _ in entries:
         types[event.type].append(position)
-        if stream is not None:
+        if stream is not None and version is not None:
             streams[stream].append(position)
+            versions[stream] = version
         for tag in event.tags:
             marks[f"tag:{tag}"].append(position)
     for stream, positions in streams.items():
         marks[f"category:{category_of(stream)}"] += positions
     marks.update((f"type:{type}", positions) for type, positions in types.items())
-    for statement in (INDEX_IDS, INDEX_STREAMS, INDEX_CORRELATIONS):
-        connection.execute(statement, (after,))
-    insert_marks(connection, [row for mark in sorted(marks) for row in _rows(mark, sorted(marks[mark]))])
+    connection.execute(INDEX_IDS, (after,))
+    connection.execute(INDEX_CORRELATIONS, (after,))
+    insert_streams(
+        connection,
+        [
+            (name, versions[name] - len(streams[name]) + end, last, steps)
+            for name in sorted(streams)
+            for end, _, last, steps in _lists(streams[name])
+        ],
+    )
+    insert_marks(
+        connection,
+        [(name, last, count, steps) for name in sorted(marks) for _, count, last, steps in _lists(sorted(marks[name]))],
+    )
     connection.execute(SET_INDEXED_TO, (position,))
 
 
-def _rows(mark: str, positions: list[int]) -> Iterator[tuple[str, int, int, str]]:
-    for start in range(0, len(positions), POSITIONS_PER_ROW):
-        some = positions[start : start + POSITIONS_PER_ROW]
+def _lists(positions: list[int]) -> Iterator[tuple[int, int, int, str]]:
+    """Yield lists of a bounded length: how many positions up to its end, how many in it, its last, and its steps."""
+    for start in range(0, len(positions), POSITIONS_PER_LIST):
+        some = positions[start : start + POSITIONS_PER_LIST]
         steps = [some[0], *map(sub, some[1:], some)]
-        yield mark, some[-1], len(some), _encode(steps).decode()
+        yield start + len(some), len(some), some[-1], _encode(steps).decode()
+
+
+def stream_positions(
+    connection: sqlite3.Connection, stream: str, after: int, to: int, room: int, *, backwards: bool
+) -> list[int]:
+    """Return the positions of the first `room` events of a stream with after < version <= to, as far as the index tells."""
+    found: list[int] = []
+    for version, steps in connection.execute(STREAM_BACKWARDS if backwards else STREAM, (stream, after, stream, to)):
+        some = list(accumulate(_decode_steps(steps)))
+        before = version - len(some)
+        some = some[max(after - before, 0) : to - before]
+        found += some[::-1] if backwards else some
+        if len(found) >= room:
+            break
+    return found[:room]
 
 
 def marked(connection: sqlite3.Connection, mark: str, after: int, to: int, *, backwards: bool) -> Iterator[list[int]]:
@@ -141,7 +174,7 @@ def marked(connection: sqlite3.Connection, mark: str, after: int, to: int, *, ba
     rows = connection.execute(POSITIONS_BACKWARDS if backwards else POSITIONS, (mark, after, mark, to))
     try:
         for (text,) in rows:
-            some = [position for position in accumulate(_decode_positions(text)) if after < position <= to]
+            some = [position for position in accumulate(_decode_steps(text)) if after < position <= to]
             yield some[::-1] if backwards else some
     finally:
         rows.close()

@@ -35,6 +35,7 @@ def _statements(table: str, columns: str) -> list[str]:
 
 
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
+_INSERT_STREAMS: Final = _statements("event_streams", "stream, version, last, positions")
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
 
 
@@ -60,8 +61,17 @@ def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> N
         connection.execute(_INSERT_EVENTS[len(some) - 1], values)
 
 
+def insert_streams(connection: sqlite3.Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:
+    """Insert (stream, last version, last position, steps) rows."""
+    _insert(connection, _INSERT_STREAMS, rows)
+
+
 def insert_marks(connection: sqlite3.Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:
-    """Insert (mark, last position, count, positions) rows."""
+    """Insert (mark, last position, count, steps) rows."""
+    _insert(connection, _INSERT_MARKS, rows)
+
+
+def _insert(connection: sqlite3.Connection, statements: list[str], rows: Sequence[tuple[object, ...]]) -> None:
     for start in range(0, len(rows), MOST_ROWS):
         some = rows[start : start + MOST_ROWS]
-        connection.execute(_INSERT_MARKS[len(some) - 1], tuple(chain.from_iterable(some)))
+        connection.execute(statements[len(some) - 1], tuple(chain.from_iterable(some)))

@@ -27,6 +27,7 @@ from sacho.storage.sqlite.indexing import (
     marked,
     matching,
     named_between,
+    stream_positions,
 )
 
 T = TypeVar("T")
@@ -65,10 +66,7 @@ COUNT_STEPS: Final = (64, 1_024, 16_384)
 
 HEAD: Final = "SELECT coalesce(max(position), 0) FROM events"
 
-# One stream, by version: what the index tells of, and what lies behind it.
-STREAM_INDEXED: Final = f"""
-SELECT {COLUMNS} FROM event_streams s CROSS JOIN events e ON e.position = s.position
-WHERE s.stream = ? AND s.version > ? AND s.version <= ? AND s.position <= ? ORDER BY s.version"""
+# One stream behind the index, by version.
 STREAM_BEHIND: Final = f"""
 SELECT {COLUMNS} FROM events e
 WHERE e.position > ? AND e.position <= ? AND e.stream = ? AND e.version > ? AND e.version <= ? ORDER BY e.position"""
@@ -108,7 +106,7 @@ WITH RECURSIVE names (stream) AS (
 SELECT e.stream, e.version, e.position, e.recorded_at
 FROM names CROSS JOIN event_streams s CROSS JOIN events e
 ON s.stream = names.stream AND s.version = (SELECT max(version) FROM event_streams WHERE stream = names.stream)
-    AND e.position = s.position
+    AND e.position = s.last
 LIMIT :limit"""
 
 # The last event of each stream behind the index.
@@ -164,22 +162,26 @@ def read_stream(
 ) -> Iterator[list[Row]]:
     """Yield pages of one stream."""
     order = " DESC" if backwards else ""
-    along_index, behind_index = f"{STREAM_INDEXED}{order} LIMIT ?", f"{STREAM_BEHIND}{order} LIMIT ?"
-    indexed: int | None = None
+    indexed = -1
+
+    def along_index(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
+        found = stream_positions(connection, stream, low, high, room, backwards=backwards)
+        return _at_positions(connection, [position for position in found if position <= indexed], room, order)
+
+    def behind_index(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
+        values = (indexed, head, stream, low, high, room)
+        return _fetch(connection.execute(f"{STREAM_BEHIND}{order} LIMIT ?", values), room)
 
     def page(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         nonlocal indexed
-        if indexed is None:
+        if indexed < 0:
             indexed = min(indexed_to(connection), head)
-        along = along_index, (stream, low, high, indexed)
-        behind = behind_index, (indexed, head, stream, low, high)
-        rows: list[Row] = []
-        for statement, values in (behind, along) if backwards else (along, behind):
-            more, is_cut = _fetch(connection.execute(statement, (*values, room - len(rows))), room - len(rows))
-            rows = rows + more if rows else more
-            if is_cut:
-                return rows, True
-        return rows, False
+        first, second = (behind_index, along_index) if backwards else (along_index, behind_index)
+        rows, is_cut = first(connection, low, high, room)
+        if is_cut:
+            return rows, True
+        more, is_cut = second(connection, low, high, room - len(rows))
+        return rows + more, is_cut
 
     return _pages(run, page, VERSION, after, to, limit, backwards, near)
 
@@ -307,9 +309,14 @@ def _at_positions(
     connection: sqlite3.Connection, positions: list[int], room: int, order: str
 ) -> tuple[list[Row], bool]:
     """Return the events at positions of which at most `room` were asked for, and whether there may be more."""
-    rows, is_cut = _fetch(
-        connection.execute(f"{AT_POSITIONS}{order}", (msgspec.json.encode(positions).decode(),)), len(positions)
-    )
+    if not positions:
+        return [], False
+    first, last = min(positions[0], positions[-1]), max(positions[0], positions[-1])
+    if last - first == len(positions) - 1:
+        cursor = connection.execute(f"{LOG}{order}", (first - 1, last))
+    else:
+        cursor = connection.execute(f"{AT_POSITIONS}{order}", (msgspec.json.encode(positions).decode(),))
+    rows, is_cut = _fetch(cursor, len(positions))
     return rows, is_cut if len(rows) < len(positions) else len(positions) == room
 
 

@@ -31,21 +31,25 @@ CREATE TABLE event_ids (
     position INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-CREATE TABLE event_streams (
-    stream TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (stream, version)
-) WITHOUT ROWID;
-
 CREATE TABLE event_correlations (
     correlation_id TEXT NOT NULL,
     position INTEGER NOT NULL,
     PRIMARY KEY (correlation_id, position)
 ) WITHOUT ROWID;
 
--- For `type:NAME`, `category:NAME` and `tag:KEY:VALUE` the positions of their events in order, as JSON
--- lists of the first position and the steps from each to the next; each list with its last position and its length.
+-- Lists of positions, in order, are JSON lists of the first position and the steps from each to the next.
+
+-- For each stream the positions of its events; each list with its last event's version and position.
+CREATE TABLE event_streams (
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    positions TEXT NOT NULL,
+    PRIMARY KEY (stream, version)
+) WITHOUT ROWID;
+
+-- For `type:NAME`, `category:NAME` and `tag:KEY:VALUE` the positions of their events; each list with its last position
+-- and its length.
 CREATE TABLE marks (
     mark TEXT NOT NULL,
     last INTEGER NOT NULL,
