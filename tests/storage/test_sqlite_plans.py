@@ -98,7 +98,7 @@ def along_marks(steps: list[str]) -> bool:
 def test_a_query_walks_along_marks(storage: SqliteStorage, item: QueryItem, backwards: bool) -> None:
     steps = plans(storage, by(storage, item, backwards=backwards))
     assert along_marks(steps)
-    assert any(step.startswith("SEARCH e USING INTEGER PRIMARY KEY (rowid") for step in steps)
+    assert any("USING INTEGER PRIMARY KEY (rowid" in step for step in steps)
 
 
 def test_several_items_walk_along_marks_together(storage: SqliteStorage) -> None:

@@ -23,8 +23,9 @@ from sacho.deciding.state_cache import StateCache
 from sacho.errors import SachoError, StoreClosed, StoreForked
 from sacho.events.naming import checked_name
 from sacho.storage.processes import same_process
-from sacho.store import current_metadata, uuid7
+from sacho.store import current_metadata
 from sacho.store.event_store import check_range
+from sacho.store.ids import new_id_text
 
 if TYPE_CHECKING:
     from sacho.store import EventStore
@@ -62,11 +63,11 @@ class CommandHandler(Generic[C, S, E]):
         decided again. Raises what `decide` raises, with nothing recorded; RetriesExhausted after too many conflicts; and
         what an append raises.
         """
-        future: Future[Outcome] = Future()
-        lane = self._enter(stream, command, command_id, partial(_settle, future))
+        caller = _Caller()
+        lane = self._enter(stream, command, command_id, caller.tell)
         if lane is not None:
-            self._run(lane, future)
-        return future.result()
+            self._run(lane, caller)
+        return caller.outcome()
 
     def submit(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Future[Outcome]:
         """Begin to handle a command on the store's background threads; the future has its outcome or error."""
@@ -101,7 +102,7 @@ class CommandHandler(Generic[C, S, E]):
         if not self._is_same_process():
             raise StoreForked
         checked_name("stream id", stream)
-        id = uuid7() if command_id is None else _one_form(command_id)
+        id = new_id_text() if command_id is None else _one_form(command_id)
         waiting = Waiting(command, id, command_id is not None, current_metadata(), tell)
         with self._lock:
             lane = self._lanes.get(stream)
@@ -112,14 +113,14 @@ class CommandHandler(Generic[C, S, E]):
             lane.waiting.append(waiting)
             return lane
 
-    def _run(self, lane: Lane, until: Future[Outcome] | None) -> None:
+    def _run(self, lane: Lane, until: _Caller | None) -> None:
         """Work on a lane, round after round, until it is empty; a caller's own thread only until its command is done."""
         batch: Sequence[Waiting] = ()
         try:
             while batch := self._next_batch(lane):
                 self._round(lane, batch)
                 batch = ()
-                if until is not None and until.done():
+                if until is not None and until.is_told:
                     break
         except BaseException as error:
             if is_interrupt(error):
@@ -164,13 +165,38 @@ class CommandHandler(Generic[C, S, E]):
                 lane.fail(lane.take_all(), closed)
 
 
-def _one_form(command_id: UUID | str) -> UUID | str:
+class _Caller:
+    """Where a blocking caller waits for its outcome, if it does not work it out itself."""
+
+    __slots__ = ("_lock", "_result", "is_told")
+
+    def __init__(self) -> None:
+        self.is_told = False
+        self._result: Outcome | BaseException | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def tell(self, result: Outcome | BaseException) -> None:
+        self._result = result
+        self.is_told = True
+        self._lock.release()
+
+    def outcome(self) -> Outcome:
+        self._lock.acquire()
+        result, self._result = self._result, None
+        assert result is not None
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+def _one_form(command_id: UUID | str) -> str:
     """Return the id of a command in one form: a UUID that was given as its text is the same id."""
     if isinstance(command_id, UUID):
-        return command_id
+        return str(command_id)
     text = checked_name("command id", command_id)
     with suppress(ValueError):
-        return UUID(text)
+        return str(UUID(text))
     return text
 
 

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from sacho.errors import RetriesExhausted
 
@@ -27,7 +26,7 @@ class Waiting:
     __slots__ = ("command", "command_id", "conflicts", "is_done", "may_be_known", "metadata", "tell")
 
     def __init__(
-        self, command: Any, command_id: UUID | str, may_be_known: bool, metadata: Mapping[str, Any], tell: TellOutcome
+        self, command: Any, command_id: str, may_be_known: bool, metadata: Mapping[str, Any], tell: TellOutcome
     ) -> None:
         self.command = command
         self.command_id = command_id

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from uuid import UUID
 
 from sacho.deciding.lane import Waiting
 from sacho.deciding.outcome import Outcome
@@ -103,7 +102,7 @@ class Round(Generic[C, S, E]):
         Returns the last state, and whether it may be kept.
         """
         state, version, position = folded
-        seen: set[UUID | str] = set()
+        seen: set[str] = set()
         for index, waiting in enumerate(self._commands):
             if waiting.may_be_known and (outcome := known.get(self._event_id(waiting, 0))) is not None:
                 self.results.append((waiting, outcome))
@@ -187,7 +186,7 @@ def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:
 
     Causation is the event that led to the command if the surroundings name one, else the command itself.
     """
-    command_id = str(waiting.command_id)
+    command_id = waiting.command_id
     metadata = {"correlation_id": command_id, "causation_id": command_id, **waiting.metadata}
     metadata["command"] = _name_of(waiting.command)
     if metadata["causation_id"] != command_id:

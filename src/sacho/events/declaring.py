@@ -91,6 +91,8 @@ class Declaration(msgspec.Struct, frozen=True):
             found = [tag for template in self.templates for tag in template.fill(event)]
             if self.computed:
                 found.extend(event.tags())
+        if len(found) == 1:
+            return found if found[0] in _KNOWN_TAGS else [_known_tag(found[0])]
         return [tag if tag in _KNOWN_TAGS else _known_tag(tag) for tag in found]
 
 

@@ -41,6 +41,7 @@ class Encoding:
 
     def __init__(self, registry: Registry, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         self.registry = registry
+        self._classes = registry.classes
         self.max_event_bytes = max_event_bytes
         self._writers: dict[type, Writer] = {}
         self._decoders: dict[tuple[type, int], Decode] = {}
@@ -64,7 +65,7 @@ class Encoding:
         else:
             cls = event.__class__
             writer = self._writers.get(cls)
-            if writer is None or self.registry.find(writer.type) is not cls:
+            if writer is None or self._classes.get(writer.type) is not cls:
                 writer = self._writers[cls] = self._writer_for(cls)
             type, version, values, own_tags = writer
             data = _json(type, event, values)
@@ -89,7 +90,7 @@ class Encoding:
 
         Raises UnknownEventType or UndecodableEvent.
         """
-        cls = self.registry.find(type)
+        cls = self._classes.get(type)
         if cls is None:
             raise UnknownEventType(type, *place)
         decode = self._decoders.get((cls, schema_version))
@@ -102,7 +103,7 @@ class Encoding:
 
     def decoder(self, type: str, schema_version: int) -> Decode | None:
         """Return the function that decodes this type if it was used before, else None: the fast way of `decode`."""
-        cls = self.registry.find(type)
+        cls = self._classes.get(type)
         return None if cls is None else self._decoders.get((cls, schema_version))
 
     def _writer_for(self, cls: type) -> Writer:

@@ -26,6 +26,11 @@ class Registry:
         if there is not cls:
             raise DuplicateEventType(name, there, cls)
 
+    @property
+    def classes(self) -> Mapping[str, type]:
+        """The event classes by type name."""
+        return self._classes
+
     def find(self, type: str) -> type | None:
         """Return the class of a type name, or None."""
         return self._classes.get(type)

@@ -90,11 +90,9 @@ class GroupCommit:
         """Take the turn for short other work, if nobody has it or waits for it; `end_turn` has to follow then."""
         if self._queued or not self._turn.acquire(blocking=False):
             return False
-        try:
-            self.check()
-        except SachoError:
+        if self._closed or not self._is_same_process():
             self._turn.release()
-            raise
+            self.check()
         return True
 
     def end_turn(self) -> None:

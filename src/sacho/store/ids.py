@@ -6,6 +6,7 @@ Source: RFC 9562, section 5.7 (UUIDv7), with sub-millisecond precision in `rand_
 from __future__ import annotations
 
 import os
+import re
 import time
 from hashlib import sha256
 from random import Random
@@ -14,6 +15,7 @@ from uuid import UUID
 
 _VERSION_7 = 0x7000
 _VARIANT = 0x80
+_UUID_7 = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 _pack = Struct(">QQ").pack
 _random = Random()
@@ -36,16 +38,22 @@ def uuid7() -> UUID:
     return UUID(bytes=new_id())
 
 
-def derived_id(source: UUID | str, *names: str) -> bytes:
+def new_id_text() -> str:
+    """Return a new UUIDv7 in its text form."""
+    digits = new_id().hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def derived_id(source: str, *names: str) -> bytes:
     """Return the 16 bytes of the one id that belongs to `source` and `names`, the same at any time and place.
 
-    Made from a UUIDv7 it keeps that id's time, so that it stands beside new ids in the index; otherwise it is a
-    UUIDv8 of their digest.
+    Made from the text of a UUIDv7 it keeps that id's time, so that it stands beside new ids in the index; otherwise it
+    is a UUIDv8 of their digest.
     """
-    hashed = bytearray(sha256("\x00".join((str(source), *names)).encode()).digest()[:16])
+    hashed = bytearray(sha256("\x00".join((source, *names)).encode()).digest()[:16])
     hashed[8] = _VARIANT | (hashed[8] & 0x3F)
-    if isinstance(source, UUID) and source.version == 7:
-        hashed[:6] = source.bytes[:6]
+    if _UUID_7.fullmatch(source):
+        hashed[:6] = bytes.fromhex(source[:8] + source[9:13])
         hashed[6] = 0x70 | (hashed[6] & 0x0F)
     else:
         hashed[6] = 0x80 | (hashed[6] & 0x0F)
