@@ -56,7 +56,8 @@ class MemoryStorage:
     name = "memory"
     capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process"}
 
-    def __init__(self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        """Begin an empty log. `clock`: nanoseconds since 1970."""
         self._clock = clock
         self._lock = threading.RLock()
         self._is_same_process = same_process()
@@ -274,7 +275,7 @@ class MemoryStorage:
                 if not _fits(part.expected, actual):
                     raise WrongExpectedVersion(part.stream, part.expected, actual)
                 versions[part.stream] = actual + len(part.events)
-        now = self._clock()
+        now = self._clock() // 1_000
         return [self._join(part.stream, part.events, now) for part in write.parts]
 
     def _join(self, stream: str | None, events: Sequence[EncodedEvent], now: int) -> Appended:

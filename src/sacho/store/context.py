@@ -5,7 +5,7 @@ It follows threads' and tasks' own context (contextvars), so nothing has to be h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -50,9 +50,8 @@ def caused_by(recorded: RecordedEvent) -> Iterator[None]:
         yield
 
 
-def current_metadata() -> Mapping[str, Any]:
-    """Return the metadata that an event recorded here and now would carry."""
-    return _current.get()
+current_metadata: Callable[[], Mapping[str, Any]] = _current.get
+"""Return the metadata that an event recorded here and now would carry."""
 
 
 def _text(id: UUID | str | None) -> str | None:

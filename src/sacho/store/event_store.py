@@ -17,6 +17,7 @@ from sacho.events import (
     Append,
     AppendCondition,
     Appended,
+    EncodedEvent,
     EventData,
     ExpectedVersion,
     Query,
@@ -296,13 +297,16 @@ class EventStore:
         if stream is not None:
             checked_name("stream id", stream)
         if expected is not ANY:
-            checked_expected(expected)
+            if type(expected) is not int or expected < 0:
+                checked_expected(expected)
             if stream is None:
                 raise InvalidAppend(f"expected={expected} needs a stream; events without one take a condition instead")
         if type(events) is not list:
             events = _checked_events(events)
         encode, metadata = self.encoding.encode, current_metadata()
-        encoded = [encode(event, new_id, metadata) for event in events]
+        encoded: list[EncodedEvent] = []
+        for event in events:
+            encoded.append(encode(event, new_id, metadata))  # noqa: PERF401 - a comprehension would be one call more
         if not encoded:
             raise InvalidAppend("no events to append")
         return StreamWrite(stream, encoded, expected)

@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from sacho.errors import AppendConditionFailed, Conflict, WrongExpectedVersion
-from sacho.events import AppendCondition, Appended, Expected, StreamWrite, Write
-from sacho.events.appending import ANY
+from sacho.events import ANY, EXISTS, AppendCondition, Appended, Write
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import Outcome
 from sacho.storage.sqlite import reading
@@ -34,29 +33,34 @@ class Admission:
         """Accept a write whose ids are new. Raises WrongExpectedVersion or AppendConditionFailed, and nothing is changed."""
         if write.condition is not None:
             self._check_condition(write.condition)
-        if len(write.parts) == 1:
-            part = write.parts[0]
-            self.outcomes.append([self._join(part, self._start(part, self.versions))])
-            return
-        ahead = dict(self.versions)
-        starts = []
+        before = None if len(write.parts) == 1 else (len(self.pending), dict(self.versions), self.head)
+        position, now, add = self.head, self._now, self.pending.append
+        appended: list[Appended] = []
         for part in write.parts:
-            starts.append(start := self._start(part, ahead))
-            if part.stream is not None and start is not None:
-                ahead[part.stream] = start + len(part.events)
-        self.outcomes.append([self._join(part, start) for part, start in zip(write.parts, starts, strict=True)])
+            stream, version = part.stream, None
+            if stream is not None:
+                version = self.versions.get(stream)
+                if version is None:
+                    version = self._known.version(stream)
+                expected = part.expected
+                if expected is not ANY and expected != version and not (expected is EXISTS and version):
+                    if before is not None:
+                        self._go_back(*before)
+                    raise WrongExpectedVersion(stream, expected, version)
+                self.versions[stream] = version + len(part.events)
+            for event in part.events:
+                position += 1
+                if version is not None:
+                    version += 1
+                add((position, stream, version, event, now))
+            appended.append(Appended(version, position))
+        self.head = position
+        self.outcomes.append(appended)
 
-    def _start(self, part: StreamWrite, ahead: dict[str, int]) -> int | None:
-        """Return the version of a part's stream if it is what is expected, else raise WrongExpectedVersion."""
-        stream, expected = part.stream, part.expected
-        if stream is None:
-            return None
-        actual = ahead.get(stream)
-        if actual is None:
-            actual = self._known.version(stream)
-        if expected is ANY or expected == actual or (expected is Expected.EXISTS and actual > 0):
-            return actual
-        raise WrongExpectedVersion(stream, expected, actual)
+    def _go_back(self, pending: int, versions: dict[str, int], head: int) -> None:
+        """Forget the parts of a write of which a later one is refused."""
+        del self.pending[pending:]
+        self.versions, self.head = versions, head
 
     def _check_condition(self, condition: AppendCondition) -> None:
         found = self._known.first_match(condition.query, condition.after)
@@ -64,18 +68,6 @@ class Admission:
             found = first_match(self.pending, condition.query, condition.after)
         if found is not None:
             raise AppendConditionFailed(condition.after, found)
-
-    def _join(self, part: StreamWrite, version: int | None) -> Appended:
-        stream, position, now = part.stream, self.head, self._now
-        for event in part.events:
-            position += 1
-            if version is not None:
-                version += 1
-            self.pending.append((position, stream, version, event, now))
-        if stream is not None and version is not None:
-            self.versions[stream] = version
-        self.head = position
-        return Appended(version, position)
 
 
 class CarefulAdmission(Admission):

@@ -57,21 +57,14 @@ LOG_BYTES = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_s
 NEXT_EPOCH = "UPDATE log SET epoch = epoch + 1"
 
 
-def now_in_microseconds() -> int:
-    """Return the wall clock, microseconds since 1970 UTC."""
-    return time.time_ns() // 1_000
-
-
 class SqliteStorage:
     """The log in a SQLite file. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "sqlite"
     capabilities = frozenset(CAPABILITIES)
 
-    def __init__(
-        self, path: Path, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = now_in_microseconds
-    ) -> None:
-        """Open or make the file. `timeout` is how many seconds a write waits for other processes."""
+    def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = time.time_ns) -> None:
+        """Open or make the file. `timeout`: for how many seconds a write waits for other processes; `clock`: ns since 1970."""
         self.path = path
         self._timeout = timeout
         connection = open_connection(path, timeout=timeout, cache_kib=WRITER_CACHE_KIB)

@@ -78,7 +78,7 @@ class Writer:
         known = self._known
         if known.head + len(ids) >= known.index_due or len(ids) > MOST_ROWS or writes[0].follows or known.has_any(ids):
             return None
-        admission = Admission(known, self._clock())
+        admission = Admission(known, self._clock() // 1_000)
         try:
             for write in writes:
                 admission.place(write)
@@ -101,7 +101,7 @@ class Writer:
         known = self._known
         when_free(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
         known.refresh()
-        admission = CarefulAdmission(known, self._clock(), self.connection)
+        admission = CarefulAdmission(known, self._clock() // 1_000, self.connection)
         admission.admit(writes, ids)
         is_index_due = admission.head >= known.index_due
         if is_index_due:
