@@ -114,7 +114,11 @@ class SqliteStorage:
     ) -> Iterator[list[Row]]:
         """Yield pages of one stream."""
         last = head if to is None else min(to, head)
-        return reading.read_stream(self._readers.run, self._near, stream, after, last, limit, backwards, head)
+        rows = None if backwards else self._remembered(stream, after, last, head)
+        if rows is None:
+            yield from reading.read_stream(self._readers.run, self._near, stream, after, last, limit, backwards, head)
+        elif rows[:limit]:
+            yield rows[:limit]
 
     def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
@@ -214,6 +218,19 @@ class SqliteStorage:
                     connection.execute("ROLLBACK")
 
         self._readers.run(transaction)
+
+    def _remembered(self, stream: str, after: int, to: int, head: int) -> list[Row] | None:
+        """Return the events of a stream if the writer is free and remembers them all, else None."""
+        if not self._commits.begin_turn():
+            return None
+        try:
+            return self._writer.known.stream_rows(stream, after, to, head)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return None
+            raise translate(error, self.path) from error
+        finally:
+            self._commits.end_turn()
 
     def _near(self, work: Callable[[sqlite3.Connection], T], /) -> T:
         """Run short reading work on the writer's connection if it is free, since its cache is warm, else on another."""

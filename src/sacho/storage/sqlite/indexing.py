@@ -25,6 +25,9 @@ from sacho.storage.sqlite.inserting import Entry, insert_marks, insert_streams
 INDEX_EVERY: Final = 200
 """How many events gather before they are taken into the index."""
 
+INDEX_EVERY_BYTES: Final = 4 * 1024 * 1024
+"""How many bytes of their data gather at most, since the writer keeps them in memory."""
+
 POSITIONS_PER_LIST: Final = 200
 """How many positions one list holds at most."""
 
@@ -45,10 +48,10 @@ NEWEST_INDEXED_ID: Final = "SELECT coalesce(max(id), x'') FROM event_ids"
 NAMES_BETWEEN: Final = """
 SELECT position, type, stream, tags FROM events WHERE position > ? AND position <= ? ORDER BY position"""
 
-# The events above a position, with all that is asked of them.
+# The events above a position.
 ENTRIES_AFTER: Final = """
-SELECT position, stream, version, id, type, tags, recorded_at FROM events
-WHERE position > ? ORDER BY position"""
+SELECT position, stream, version, id, type, schema_version, data, tags, metadata, correlation_id, recorded_at
+FROM events WHERE position > ? ORDER BY position"""
 
 # The names of the events at given positions (a JSON list).
 NAMES_AT: Final = """
@@ -104,12 +107,12 @@ def newest_indexed_id(connection: sqlite3.Connection) -> bytes:
     return bytes(id)
 
 
-def entries_after(connection: sqlite3.Connection, position: int) -> list[Entry]:
-    """Return the events above a position with what is asked of them, but without their data."""
-    return [
-        (position, stream, version, EncodedEvent(id, type, 1, "", decode_tags(tags)), recorded_at)
-        for position, stream, version, id, type, tags, recorded_at in connection.execute(ENTRIES_AFTER, (position,))
-    ]
+def entries_after(connection: sqlite3.Connection, after: int) -> Iterator[Entry]:
+    """Yield the events above a position."""
+    for row in connection.execute(ENTRIES_AFTER, (after,)):
+        position, stream, version, id, type, schema_version, data, tags, metadata, correlation_id, recorded_at = row
+        event = EncodedEvent(id, type, schema_version, data, decode_tags(tags), metadata, correlation_id)
+        yield position, stream, version, event, recorded_at
 
 
 def write_index(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:

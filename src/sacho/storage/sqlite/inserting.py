@@ -25,7 +25,7 @@ EVENT_COLUMNS: Final = (
 Entry: TypeAlias = tuple[int, str | None, int | None, EncodedEvent, int]
 """An event with its position, stream and version, and when it is recorded (microseconds since 1970 UTC)."""
 
-_encode_tags = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
 def _statements(table: str, columns: str) -> list[str]:
@@ -37,6 +37,11 @@ def _statements(table: str, columns: str) -> list[str]:
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
 _INSERT_STREAMS: Final = _statements("event_streams", "stream, version, last, positions")
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
+
+
+def encode_tags(tags: tuple[str, ...]) -> str | None:
+    """Return tags as they are stored."""
+    return _encode(tags).decode() if tags else None
 
 
 def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
@@ -53,7 +58,7 @@ def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> N
                 event.schema_version,
                 event.data,
                 event.id,
-                _encode_tags(event.tags).decode() if event.tags else None,
+                _encode(event.tags).decode() if event.tags else None,
                 event.metadata,
                 event.correlation_id,
                 recorded_at,

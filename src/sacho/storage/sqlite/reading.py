@@ -178,7 +178,7 @@ def read_stream(
             indexed = min(indexed_to(connection), head)
         first, second = (behind_index, along_index) if backwards else (along_index, behind_index)
         rows, is_cut = first(connection, low, high, room)
-        if is_cut:
+        if is_cut or (rows and _size(rows) > CHUNK_BYTES // 2):
             return rows, True
         more, is_cut = second(connection, low, high, room - len(rows))
         return rows + more, is_cut

@@ -7,9 +7,17 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from sacho.events import Query, QueryItem, category_of
+from sacho.storage.port import Row
 from sacho.storage.sqlite import reading
-from sacho.storage.sqlite.indexing import INDEX_EVERY, entries_after, indexed_to, indexed_version, newest_indexed_id
-from sacho.storage.sqlite.inserting import Entry
+from sacho.storage.sqlite.indexing import (
+    INDEX_EVERY,
+    INDEX_EVERY_BYTES,
+    entries_after,
+    indexed_to,
+    indexed_version,
+    newest_indexed_id,
+)
+from sacho.storage.sqlite.inserting import Entry, encode_tags
 
 REMEMBERED_STREAMS: Final = 20_000
 
@@ -29,6 +37,7 @@ class Known:
         self.index_due = 0
         """At which head the events behind the index are to be taken into it; 0: nothing is known."""
         self.tail = Tail()
+        self._bytes = 0
         self._tail_ids: set[bytes] = set()
         self._newest_indexed_id = b""
         self._versions: dict[str, int] = {}
@@ -48,7 +57,7 @@ class Known:
                 self._versions = {}
             self.head = indexed
             self._index(newest_indexed_id(self._connection))
-        entries = entries_after(self._connection, self.head)
+        entries = list(entries_after(self._connection, self.head))
         self.take_in(entries, [entry[3].id for entry in entries], _last_versions(entries), head)
         self._seen = seen
 
@@ -58,6 +67,10 @@ class Known:
         self._tail_ids.update(ids)
         self._versions.update(versions)
         self.head = head
+        for entry in entries:
+            self._bytes += len(entry[3].data)
+        if self._bytes > INDEX_EVERY_BYTES:
+            self.index_due = head
         if len(self._versions) > REMEMBERED_STREAMS:
             self._versions = _last_versions(self.tail.entries)
 
@@ -69,7 +82,7 @@ class Known:
         self._newest_indexed_id = newest_id
         self.indexed_to = self.head
         self.index_due = self.head + INDEX_EVERY
-        self.tail, self._tail_ids = Tail(), set()
+        self.tail, self._tail_ids, self._bytes = Tail(), set(), 0
 
     def version(self, stream: str) -> int:
         """Return the stream's version."""
@@ -77,6 +90,24 @@ class Known:
         if version is None:
             version = self._versions[stream] = indexed_version(self._connection, stream)
         return version
+
+    def stream_rows(self, stream: str, after: int, to: int, head: int) -> list[Row] | None:
+        """Return the events of a stream with after < version <= to, or None if they are not all remembered."""
+        version = self._versions.get(stream)
+        if version is None or not self.index_due or not self._is_fresh():
+            return None
+        if version <= after:
+            return []
+        rows: list[Row] = [
+            _row(entry)
+            for entry in self.tail.entries
+            if entry[1] == stream and entry[2] is not None and after < entry[2] <= to and entry[0] <= head
+        ]
+        return rows if rows and rows[0][2] == after + 1 else None
+
+    def _is_fresh(self) -> bool:
+        (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return bool(seen == self._seen)
 
     def has_any(self, ids: Collection[bytes]) -> bool:
         """Tell whether any of the ids is in the log, or one stands twice among them."""
@@ -133,6 +164,23 @@ def first_match(entries: list[Entry], query: Query, after: int) -> int | None:
         if position > after and query.matches(event.type, event.tags, stream):
             return position
     return None
+
+
+def _row(entry: Entry) -> Row:
+    position, stream, version, event, recorded_at = entry
+    tags = encode_tags(event.tags)
+    return (
+        position,
+        stream,
+        version,
+        event.type,
+        event.schema_version,
+        event.data,
+        event.id,
+        tags,
+        event.metadata,
+        recorded_at,
+    )
 
 
 def _last_versions(entries: list[Entry]) -> dict[str, int]:

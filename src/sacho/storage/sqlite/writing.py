@@ -45,7 +45,8 @@ class Writer:
         self._clock = clock
         self._counting = counting
         self._wakeups = wakeups
-        self._known = Known(connection)
+        self.known = Known(connection)
+        """Asked by others in the writer's turn only."""
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Write all that can be in one commit; return what became of each. Raises StorageError if nothing could."""
@@ -56,7 +57,7 @@ class Writer:
         try:
             admission = self._at_once(writes, ids) or self._in_transaction(writes, ids)
         except BaseException as error:
-            self._known.forget()
+            self.known.forget()
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.IntegrityError):
@@ -75,7 +76,7 @@ class Writer:
 
     def _at_once(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission | None:
         """Write by one statement; return None, and change nothing, where that cannot be, or not be known for sure."""
-        known = self._known
+        known = self.known
         if known.head + len(ids) >= known.index_due or len(ids) > MOST_ROWS or writes[0].follows or known.has_any(ids):
             return None
         admission = Admission(known, self._clock() // 1_000)
@@ -98,7 +99,7 @@ class Writer:
 
     def _in_transaction(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission:
         """Write with care: in a transaction, where what is found to be holds until the end."""
-        known = self._known
+        known = self.known
         when_free(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
         known.refresh()
         admission = CarefulAdmission(known, self._clock() // 1_000, self.connection)
