@@ -9,12 +9,14 @@ import pytest
 
 from sacho.storage.memory import MemoryStorage
 from sacho.storage.port import Storage
-from sacho.storage.sqlite import SqliteStorage
+from sacho.storage.sqlite import SqliteStorage, remembering
 from sacho.testing.conformance import StorageConformance
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def engine(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["memory", "sqlite", "sqlite, indexed often"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "sqlite, indexed often":
+        monkeypatch.setattr(remembering, "INDEX_EVERY", 3)
     return str(request.param)
 
 

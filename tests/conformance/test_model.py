@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +16,7 @@ import sacho
 from sacho import ANY, EXISTS, NO_STREAM, Append, AppendCondition, EventData, EventStore, Query, QueryItem, RawEvent
 from sacho.errors import AppendConditionFailed, Conflict, DuplicateEventId, WrongExpectedVersion
 from sacho.events import Appended, ExpectedVersion, RecordedEvent, category_of
+from sacho.storage.sqlite import remembering
 from tests.conformance.model import Given, ModelLog, Part, Stood
 from tests.conftest import IS_SOAK
 
@@ -41,8 +43,10 @@ back = st.integers(0, 250)
 class SideBySide(RuleBasedStateMachine):
     """One log in a list, one in memory, and one in a file that two stores hold open."""
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(index_every=st.sampled_from([1, 4, 200]))
+    def open(self, index_every: int) -> None:
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(remembering, "INDEX_EVERY", index_every)
         self.folder = tempfile.TemporaryDirectory(prefix="sacho-model-")
         self.url = f"sqlite:///{Path(self.folder.name) / 'log.db'}"
         self.model = ModelLog()
@@ -57,6 +61,7 @@ class SideBySide(RuleBasedStateMachine):
             for store in (self.memory, *self.files):
                 store.close()
             self.folder.cleanup()
+            self.patched.undo()
 
     @rule(stream=streams, type=st.sampled_from(TYPES), tags=tags, count=counts, expected=versions)
     def append(self, stream: str | None, type: str, tags: frozenset[str], count: int, expected: object) -> None:
