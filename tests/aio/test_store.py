@@ -52,6 +52,17 @@ async def test_a_store_is_opened_and_closed_by_a_block(url: str) -> None:
 
 
 @in_a_loop
+async def test_what_was_begun_before_the_end_is_recorded(url: str) -> None:
+    """Also appends that no turn of the loop has handed in yet. Seen to fail when close() does not send them."""
+    store = await sacho.connect_async(url)
+    begun = [store.append(f"note-{number}", [Noted(number)]) for number in range(20)]
+    tasks = [asyncio.ensure_future(one) for one in begun]
+    await asyncio.sleep(0)
+    await store.close()
+    assert [(await task).version for task in tasks] == [1] * 20
+
+
+@in_a_loop
 async def test_a_store_may_be_awaited_and_closed_by_hand_and_twice(url: str) -> None:
     store = await sacho.connect_async(url)
     assert (await store.append("note-1", [Noted(1)])).version == 1

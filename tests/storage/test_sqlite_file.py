@@ -24,7 +24,7 @@ from sacho.errors import (
     StorageFailed,
     WrongExpectedVersion,
 )
-from sacho.storage.sqlite.indexing import INDEX_EVERY
+from sacho.storage.sqlite.indexing import INDEX_EVERY, INDEX_EVERY_BYTES
 from sacho.storage.sqlite.schema import APPLICATION_ID
 
 
@@ -395,3 +395,25 @@ def test_a_failure_in_the_middle_of_a_migration_leaves_nothing(path: Path) -> No
     with raw(path) as connection:
         names: list[Any] = connection.execute("SELECT name FROM sqlite_schema").fetchall()
     assert names == [("snapshots",)]
+
+
+def test_large_events_do_not_gather_in_memory(path: Path) -> None:
+    """Few of them are taken into the index, so that the writer lets go of them. Seen to fail without the bound on bytes."""
+    with opened(path) as store:
+        for number in range(20):
+            store.append("a-1", [FileNoted(str(number), "x"), RawEvent("large", "x" * 900_000)])
+        known = store.storage._writer.known  # type: ignore[attr-defined]
+        assert sum(len(event.data) for _, _, _, event, _ in known.tail.entries) < INDEX_EVERY_BYTES + 2_000_000
+        assert len(list(store.read("a-1", raw=True))) == store.version("a-1") == 40
+
+
+def test_a_stream_in_memory_is_not_taken_for_the_newest_when_another_process_wrote(path: Path) -> None:
+    """Seen to fail when what is remembered is not compared with `PRAGMA data_version`."""
+    with opened(path) as store, opened(path) as other:
+        store.append("a-1", [FileNoted("1")])
+        other.append("a-1", [FileNoted("2")])
+        assert [recorded.event.text for recorded in store.read("a-1")] == ["1", "2"]
+        store.append("a-1", [FileNoted("3")], expected=2)
+        assert [recorded.version for recorded in other.read("a-1", after=1)] == [2, 3]
+        assert [recorded.version for recorded in store.read("a-1", after=1, limit=1)] == [2]
+        assert list(store.read("a-1", after=3)) == list(store.read("a-1", after=1, to=1)) == []
