@@ -278,3 +278,15 @@ def test_events_of_a_correlation_id_are_found(store: EventStore) -> None:
     assert seats(store.correlated("other")) == [0, 2, 4]
     assert seats(store.correlated("nobody")) == []
     assert store.correlated(id).head == 6
+
+
+def test_the_ids_of_one_append_follow_on_each_other(store: EventStore) -> None:
+    """They are UUIDv7s of their own, in order, and also greater than those of the append before."""
+    store.append("seats-1", [Reserved(seat) for seat in range(100)])
+    store.append("seats-1", [Reserved(seat) for seat in range(100)])
+    ids = [recorded.id for recorded in store.read("seats-1")]
+    assert {id.version for id in ids} == {7}
+    assert len(set(ids)) == 200
+    assert ids[:100] == sorted(ids[:100])
+    assert ids[100:] == sorted(ids[100:])
+    assert ids[99] < ids[100]

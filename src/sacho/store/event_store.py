@@ -31,7 +31,7 @@ from sacho.events.querying import checked_position
 from sacho.schema import Encoding
 from sacho.storage.processes import same_process
 from sacho.store.context import current_metadata
-from sacho.store.ids import new_id
+from sacho.store.ids import new_id, new_ids
 from sacho.store.reading import Decoding, Reading
 from sacho.store.subscription import Feed, Subscription
 
@@ -304,9 +304,10 @@ class EventStore:
         if type(events) is not list:
             events = _checked_events(events)
         encode, metadata = self.encoding.encode, current_metadata()
+        next_id = new_ids(len(events)).__next__ if isinstance(events, list) and len(events) > 1 else new_id
         encoded: list[EncodedEvent] = []
         for event in events:
-            encoded.append(encode(event, new_id, metadata))  # noqa: PERF401 - a comprehension would be one call more
+            encoded.append(encode(event, next_id, metadata))  # noqa: PERF401 - a comprehension would be one call more
         if not encoded:
             raise InvalidAppend("no events to append")
         return StreamWrite(stream, encoded, expected)

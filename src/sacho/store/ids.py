@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
 from struct import Struct
@@ -31,6 +32,13 @@ def new_id() -> bytes:
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     time_part = milliseconds << 16 | _VERSION_7 | nanoseconds * 4_096 // 1_000_000
     return _pack(time_part, _VARIANT << 56 | _random.getrandbits(62))
+
+
+def new_ids(count: int) -> Iterator[bytes]:
+    """Return an iterator over so many new ids of one moment, which follow on each other (RFC 9562, section 6.2)."""
+    time_part, random_part = divmod(int.from_bytes(new_id()), 1 << 64)
+    start = random_part & ~(1 << 61)  # room to count up
+    return iter([_pack(time_part, start + number) for number in range(count)])
 
 
 def uuid7() -> UUID:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -166,7 +167,9 @@ def read_stream(
 
     def along_index(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         found = stream_positions(connection, stream, low, high, room, backwards=backwards)
-        return _at_positions(connection, [position for position in found if position <= indexed], room, order)
+        if found and max(found[0], found[-1]) > indexed:
+            found = [position for position in found if position <= indexed]
+        return _at_positions(connection, found, room, order)
 
     def behind_index(connection: sqlite3.Connection, low: int, high: int, room: int) -> tuple[list[Row], bool]:
         values = (indexed, head, stream, low, high, room)
@@ -367,8 +370,11 @@ def _fetch(cursor: sqlite3.Cursor, room: int) -> tuple[list[Row], bool]:
     return rows, True
 
 
+_data_of = itemgetter(DATA)
+
+
 def _size(rows: list[Row]) -> int:
-    return sum([len(row[DATA]) for row in rows])
+    return sum(map(len, map(_data_of, rows)))
 
 
 class _Plan(NamedTuple):
