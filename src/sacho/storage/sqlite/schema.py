@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
 FROM pragma_application_id, pragma_user_version"""
 
 
+@cache
 def migrations() -> list[str]:
     """Return the texts of the migrations in order; the schema's number is how many of them were run."""
     folder = files("sacho.storage.sqlite") / "migrations"
