@@ -75,10 +75,8 @@ class GroupCommit:
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
-        if not self._queued and self._turn.acquire(blocking=False):
+        if self.begin_turn():
             try:
-                if self._closed or getpid() != self._process:
-                    self.check()
                 self._under_way = time.monotonic()
                 return self._commit(writes)
             finally:

@@ -38,6 +38,7 @@ from sacho.storage.port import (
     StreamInfo,
     Tell,
     moment,
+    row_of,
 )
 from sacho.storage.processes import same_process
 from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
@@ -46,7 +47,6 @@ from sacho.storage.wakeups import Wakeups
 Key = tuple[str, str]
 """An entry of the index: ("type" | "tag" | "category" | "stream" | "correlation", the name)."""
 
-_encode_tags: Final = msgspec.json.Encoder().encode
 _decode_tags: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -284,21 +284,7 @@ class MemoryStorage:
         return Appended(None if stream is None else self._version(stream), self._head())
 
     def _add(self, position: int, stream: str | None, version: int | None, event: EncodedEvent, at: int) -> None:
-        tags = _encode_tags(event.tags).decode() if event.tags else None
-        self._rows.append(
-            (
-                position,
-                stream,
-                version,
-                event.type,
-                event.schema_version,
-                event.data,
-                event.id,
-                tags,
-                event.metadata,
-                at,
-            )
-        )
+        self._rows.append(row_of(position, stream, version, event, at))
         self._positions.append(position)
         self._ids[event.id] = position
         for key in _keys(stream, event):

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+import msgspec
+
 from sacho.errors import SachoError
 from sacho.events import Appended, EncodedEvent, Query, Write
 from sacho.storage.statistics import CommitObserver, StorageStatistics
@@ -187,3 +189,27 @@ class Storage(Protocol):
 def moment(microseconds: int) -> datetime:
     """Return a stored time as a datetime in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def row_of(position: int, stream: str | None, version: int | None, event: EncodedEvent, recorded_at: int) -> Row:
+    """Return an event in the form in which engines give it out."""
+    return (
+        position,
+        stream,
+        version,
+        event.type,
+        event.schema_version,
+        event.data,
+        event.id,
+        encode_tags(event.tags),
+        event.metadata,
+        recorded_at,
+    )
+
+
+def encode_tags(tags: tuple[str, ...]) -> str | None:
+    """Return tags as they are stored: a JSON list, or None."""
+    return _encode(tags).decode() if tags else None
+
+
+_encode = msgspec.json.Encoder().encode

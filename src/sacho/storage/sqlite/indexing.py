@@ -3,9 +3,8 @@
 An index that is kept up to date at each append costs a page of it, or more, at each commit. Here events are taken into
 the index once some have gathered, in the transaction of the append that makes it so; those behind `indexed_to` are few
 enough to be looked through. Types, categories and tags have lists of positions, kept as the steps from one to the
-next. The ideas are
-those of a log-structured merge tree, with the log itself as its first level, and of the posting lists of an inverted
-index.
+next. The ideas are those of a log-structured merge tree, with the log itself as its first level, and of the posting
+lists of an inverted index.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Final, TypeAlias
 
-import msgspec
-
 from sacho.events import EncodedEvent
+from sacho.storage.port import encode_tags
 
 MOST_ROWS: Final = 128
 """How many rows one statement takes at most."""
@@ -25,8 +24,6 @@ EVENT_COLUMNS: Final = (
 Entry: TypeAlias = tuple[int, str | None, int | None, EncodedEvent, int]
 """An event with its position, stream and version, and when it is recorded (microseconds since 1970 UTC)."""
 
-_encode = msgspec.json.Encoder().encode
-
 
 def _statements(table: str, columns: str) -> list[str]:
     """Return the statements that insert 1, 2, … MOST_ROWS rows, each prepared when it is first used."""
@@ -37,11 +34,6 @@ def _statements(table: str, columns: str) -> list[str]:
 _INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
 _INSERT_STREAMS: Final = _statements("event_streams", "stream, version, last, positions")
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
-
-
-def encode_tags(tags: tuple[str, ...]) -> str | None:
-    """Return tags as they are stored."""
-    return _encode(tags).decode() if tags else None
 
 
 def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
@@ -58,7 +50,7 @@ def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> N
                 event.schema_version,
                 event.data,
                 event.id,
-                _encode(event.tags).decode() if event.tags else None,
+                encode_tags(event.tags),
                 event.metadata,
                 event.correlation_id,
                 recorded_at,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from sacho.events import Query, QueryItem, category_of
-from sacho.storage.port import Row
+from sacho.storage.port import Row, row_of
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.indexing import (
     INDEX_EVERY,
@@ -17,7 +17,7 @@ from sacho.storage.sqlite.indexing import (
     indexed_version,
     newest_indexed_id,
 )
-from sacho.storage.sqlite.inserting import Entry, encode_tags
+from sacho.storage.sqlite.inserting import Entry
 
 REMEMBERED_STREAMS: Final = 20_000
 
@@ -58,17 +58,17 @@ class Known:
             self.head = indexed
             self._index(newest_indexed_id(self._connection))
         entries = list(entries_after(self._connection, self.head))
-        self.take_in(entries, [entry[3].id for entry in entries], _last_versions(entries), head)
+        self.take_in(entries, _last_versions(entries), head)
         self._seen = seen
 
-    def take_in(self, entries: list[Entry], ids: Iterable[bytes], versions: dict[str, int], head: int) -> None:
-        """Remember the events that were written, their ids, their streams' versions and the new head."""
+    def take_in(self, entries: list[Entry], versions: dict[str, int], head: int) -> None:
+        """Remember the events that were written, their streams' versions and the new head."""
         self.tail.entries += entries
-        self._tail_ids.update(ids)
         self._versions.update(versions)
         self.head = head
-        for entry in entries:
-            self._bytes += len(entry[3].data)
+        for _, _, _, event, _ in entries:
+            self._tail_ids.add(event.id)
+            self._bytes += len(event.data)
         if self._bytes > INDEX_EVERY_BYTES:
             self.index_due = head
         if len(self._versions) > REMEMBERED_STREAMS:
@@ -99,7 +99,7 @@ class Known:
         if version <= after:
             return []
         rows: list[Row] = [
-            _row(entry)
+            row_of(*entry)
             for entry in self.tail.entries
             if entry[1] == stream and entry[2] is not None and after < entry[2] <= to and entry[0] <= head
         ]
@@ -164,23 +164,6 @@ def first_match(entries: list[Entry], query: Query, after: int) -> int | None:
         if position > after and query.matches(event.type, event.tags, stream):
             return position
     return None
-
-
-def _row(entry: Entry) -> Row:
-    position, stream, version, event, recorded_at = entry
-    tags = encode_tags(event.tags)
-    return (
-        position,
-        stream,
-        version,
-        event.type,
-        event.schema_version,
-        event.data,
-        event.id,
-        tags,
-        event.metadata,
-        recorded_at,
-    )
 
 
 def _last_versions(entries: list[Entry]) -> dict[str, int]:

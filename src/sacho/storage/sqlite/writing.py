@@ -94,7 +94,7 @@ class Writer:
             if is_busy(error):
                 return None
             raise
-        known.take_in(admission.pending, ids, admission.versions, admission.head)
+        known.take_in(admission.pending, admission.versions, admission.head)
         return admission
 
     def _in_transaction(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission:
@@ -108,8 +108,7 @@ class Writer:
         if is_index_due:
             write_index(self.connection, chain(known.tail.entries, admission.pending))
         self.connection.execute("COMMIT")
-        new_ids = [event.id for _, _, _, event, _ in admission.pending]
-        known.take_in(admission.pending, new_ids, admission.versions, admission.head)
+        known.take_in(admission.pending, admission.versions, admission.head)
         if is_index_due:
             known.index()
         return admission
