@@ -176,7 +176,8 @@ def test_paths_with_spaces_and_odd_characters_are_opened_as_they_are(tmp_path: P
 
 # --- immutable, and readable with plain SQL -----------------------------------------------------------
 
-INTO = "events (position, stream, version, type, schema_version, data, id, recorded_at)"
+COLUMNS = "(position, stream, version, type, schema_version, data, id, recorded_at)"
+INTO = f"events {COLUMNS}"
 INDEX = ("event_ids", "event_streams", "event_correlations", "marks")
 FORBIDDEN = [
     "UPDATE events SET data = '{}'",
@@ -187,6 +188,13 @@ FORBIDDEN = [
     "DELETE FROM events WHERE position = 2",
     f"REPLACE INTO {INTO} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
     f"INSERT INTO {INTO} VALUES (0, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
+    f"INSERT INTO {INTO} VALUES (1000000, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
+    "UPDATE event_rows SET data = '{}'",
+    "UPDATE OR REPLACE event_rows SET position = 1 WHERE position = 2",
+    f"INSERT INTO event_rows {COLUMNS} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
+    f"INSERT INTO event_rows {COLUMNS} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)"
+    " ON CONFLICT DO UPDATE SET data = excluded.data",
+    "DELETE FROM event_rows",
     "UPDATE marks SET last = 9",
     "DELETE FROM marks",
     "UPDATE event_ids SET position = 9",

@@ -139,7 +139,7 @@ def test_categories_are_listed_by_jumps_along_the_marks(storage: SqliteStorage) 
 
 
 def test_the_head_is_the_end_of_the_table(storage: SqliteStorage) -> None:
-    assert plans(storage, storage.head) == ["SEARCH events"]
+    assert plans(storage, storage.head) == ["SEARCH event_rows"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ class Admission:
         self.refused = 0
         self.pending: list[Entry] = []
         """The events that were accepted."""
+        self.ids: list[bytes] = []
+        """Their ids."""
         self.versions: dict[str, int] = {}
         self.head = known.head
         """The position of the last event that was accepted."""
@@ -34,7 +36,7 @@ class Admission:
         if write.condition is not None:
             self._check_condition(write.condition)
         before = None if len(write.parts) == 1 else (len(self.pending), dict(self.versions), self.head)
-        position, now, add = self.head, self._now, self.pending.append
+        position, now, add, add_id = self.head, self._now, self.pending.append, self.ids.append
         appended: list[Appended] = []
         for part in write.parts:
             stream, version = part.stream, None
@@ -53,13 +55,14 @@ class Admission:
                 if version is not None:
                     version += 1
                 add((position, stream, version, event, now))
+                add_id(event.id)
             appended.append(Appended(version, position))
         self.head = position
         self.outcomes.append(appended)
 
     def _go_back(self, pending: int, versions: dict[str, int], head: int) -> None:
         """Forget the parts of a write of which a later one is refused."""
-        del self.pending[pending:]
+        del self.pending[pending:], self.ids[pending:]
         self.versions, self.head = versions, head
 
     def _check_condition(self, condition: AppendCondition) -> None:
@@ -78,16 +81,21 @@ class CarefulAdmission(Admission):
         self._connection = connection
         self._inserted = 0
 
-    def admit(self, writes: Sequence[Write], ids: Sequence[bytes]) -> None:
+    def admit(self, writes: Sequence[Write]) -> None:
         """Find what becomes of each write, in order, and hand the events of those accepted to SQLite."""
-        are_new = not self._known.has_any(ids)
+        are_new = not self._known.has_any([event.id for write in writes for part in write.parts for event in part.events])
         was_accepted = False
         for write in writes:
             if write.follows and not was_accepted:
                 self._refuse(self._unfounded(write))
             else:
                 was_accepted = self._accept(write, are_new)
-        self._insert()
+        self.insert()
+
+    def insert(self) -> None:
+        """Hand to SQLite what was accepted since the last time."""
+        insert_events(self._connection, self.pending[self._inserted :], self._known.indexed_to)
+        self._inserted = len(self.pending)
 
     def _accept(self, write: Write, is_new: bool) -> bool:
         """Find what becomes of a write; return whether it was accepted as a new one."""
@@ -114,10 +122,6 @@ class CarefulAdmission(Admission):
 
     def _repeated(self, write: Write) -> list[Appended] | None:
         """Return the first result of a write that is in the log already, or None. Raises DuplicateEventId."""
-        self._insert()
+        self.insert()
         ids = [event.id for part in write.parts for event in part.events]
         return first_result(write, reading.find(self._connection, ids))
-
-    def _insert(self) -> None:
-        insert_events(self._connection, self.pending[self._inserted :])
-        self._inserted = len(self.pending)

@@ -262,5 +262,6 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
     first_result(Write(tuple(StreamWrite(one.stream, [one.event]) for one in events)), ())
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
-    insert_events(connection, [(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events])
+    entries = [(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events]
+    insert_events(connection, entries, indexed_to(connection))
     write_index(connection, entries_after(connection, indexed_to(connection)))

@@ -33,10 +33,10 @@ POSITIONS_PER_LIST: Final = 200
 INDEXED_TO: Final = "SELECT indexed_to FROM log"
 SET_INDEXED_TO: Final = "UPDATE log SET indexed_to = ?"
 INDEX_IDS: Final = """
-INSERT INTO event_ids (id, position) SELECT id, position FROM events WHERE position > ? ORDER BY id"""
+INSERT INTO event_ids (id, position) SELECT id, position FROM event_rows WHERE position > ? ORDER BY id"""
 INDEX_CORRELATIONS: Final = """
 INSERT INTO event_correlations (correlation_id, position)
-SELECT correlation_id, position FROM events
+SELECT correlation_id, position FROM event_rows
 WHERE position > ? AND correlation_id IS NOT NULL ORDER BY correlation_id, position"""
 
 # The version of a stream as far as the index tells; the newest id in it.
@@ -45,16 +45,16 @@ NEWEST_INDEXED_ID: Final = "SELECT coalesce(max(id), x'') FROM event_ids"
 
 # The names of the events in a range, to be looked through.
 NAMES_BETWEEN: Final = """
-SELECT position, type, stream, tags FROM events WHERE position > ? AND position <= ? ORDER BY position"""
+SELECT position, type, stream, tags FROM event_rows WHERE position > ? AND position <= ? ORDER BY position"""
 
 # The events above a position.
 ENTRIES_AFTER: Final = """
 SELECT position, stream, version, id, type, schema_version, data, tags, metadata, correlation_id, recorded_at
-FROM events WHERE position > ? ORDER BY position"""
+FROM event_rows WHERE position > ? ORDER BY position"""
 
 # The names of the events at given positions (a JSON list).
 NAMES_AT: Final = """
-SELECT position, type, stream, tags FROM events WHERE position IN (SELECT value FROM json_each(?))"""
+SELECT position, type, stream, tags FROM event_rows WHERE position IN (SELECT value FROM json_each(?))"""
 
 # The lists of one mark that reach into a range, in order: from the first that ends above its beginning, to the first that
 # ends at or above its end.

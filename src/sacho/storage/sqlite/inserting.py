@@ -18,31 +18,46 @@ MOST_ROWS: Final = 128
 """How many rows one statement takes at most."""
 
 EVENT_COLUMNS: Final = (
-    "position, stream, version, type, schema_version, data, id, tags, metadata, correlation_id, recorded_at"
+    "recorded_at, position, stream, version, type, schema_version, data, id, tags, metadata, correlation_id"
 )
 
 Entry: TypeAlias = tuple[int, str | None, int | None, EncodedEvent, int]
 """An event with its position, stream and version, and when it is recorded (microseconds since 1970 UTC)."""
 
 
-def _statements(table: str, columns: str) -> list[str]:
-    """Return the statements that insert 1, 2, … MOST_ROWS rows, each prepared when it is first used."""
-    row = f"({', '.join('?' * len(columns.split(',')))})"
-    return [f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * size)}" for size in range(1, MOST_ROWS + 1)]
+def _statements(table: str, columns: str, first: str = "?") -> list[str]:
+    """Return the statements that insert 1, 2, … MOST_ROWS rows, each prepared when it is first used.
+
+    `first` stands for the first value of the first row.
+    """
+    values = ", ?" * columns.count(",")
+    return [
+        f"INSERT INTO {table} ({columns}) VALUES {', '.join([f'({first}{values})', *[f'(?{values})'] * more])}"
+        for more in range(MOST_ROWS)
+    ]
 
 
-_INSERT_EVENTS: Final = _statements("events", EVENT_COLUMNS)
+# Null where the index does not end at a position, and so refused.
+_IF_INDEXED_TO: Final = "iif((SELECT indexed_to FROM log) = ?, ?, NULL)"
+
+_INSERT_EVENTS: Final = _statements("event_rows", EVENT_COLUMNS, _IF_INDEXED_TO)
 _INSERT_STREAMS: Final = _statements("event_streams", "stream, version, last, positions")
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
 
 
-def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """Insert events, by as few statements as can be."""
+def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry], indexed_to: int) -> None:
+    """Insert events, by as few statements as can be.
+
+    Raises sqlite3.IntegrityError where a position is taken, or the index does not end at `indexed_to`: imported events,
+    which may leave positions out, are always indexed.
+    """
     for start in range(0, len(entries), MOST_ROWS):
         some = entries[start : start + MOST_ROWS] if len(entries) > MOST_ROWS else entries
-        values: list[object] = []
+        values: list[object] = [indexed_to]
         for position, stream, version, event, recorded_at in some:
+            tags = event.tags
             values += (
+                recorded_at,
                 position,
                 stream,
                 version,
@@ -50,10 +65,9 @@ def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry]) -> N
                 event.schema_version,
                 event.data,
                 event.id,
-                encode_tags(event.tags),
+                encode_tags(tags) if tags else None,
                 event.metadata,
                 event.correlation_id,
-                recorded_at,
             )
         connection.execute(_INSERT_EVENTS[len(some) - 1], values)
 

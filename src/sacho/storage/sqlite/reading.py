@@ -65,36 +65,36 @@ SHORT_RANGE: Final = 100
 COUNT_STEPS: Final = (64, 1_024, 16_384)
 """How far the parts of a query are counted to find the narrowest, step by step until one ends."""
 
-HEAD: Final = "SELECT coalesce(max(position), 0) FROM events"
+HEAD: Final = "SELECT coalesce(max(position), 0) FROM event_rows"
 
 # One stream behind the index, by version.
 STREAM_BEHIND: Final = f"""
-SELECT {COLUMNS} FROM events e
+SELECT {COLUMNS} FROM event_rows e
 WHERE e.position > ? AND e.position <= ? AND e.stream = ? AND e.version > ? AND e.version <= ? ORDER BY e.position"""
 
-VERSION_BEHIND: Final = "SELECT max(version) FROM events WHERE position > ? AND stream = ?"
+VERSION_BEHIND: Final = "SELECT max(version) FROM event_rows WHERE position > ? AND stream = ?"
 
 # The whole log, by position.
-LOG: Final = f"SELECT {COLUMNS} FROM events e WHERE e.position > ? AND e.position <= ? ORDER BY e.position"
+LOG: Final = f"SELECT {COLUMNS} FROM event_rows e WHERE e.position > ? AND e.position <= ? ORDER BY e.position"
 
 # The events of one correlation id, by position: what the index tells of, and what lies behind it.
 CORRELATED_INDEXED: Final = f"""
-SELECT {COLUMNS} FROM event_correlations c CROSS JOIN events e ON e.position = c.position
+SELECT {COLUMNS} FROM event_correlations c CROSS JOIN event_rows e ON e.position = c.position
 WHERE c.correlation_id = ? AND c.position > ? AND c.position <= ? ORDER BY c.position LIMIT ?"""
 CORRELATED_BEHIND: Final = f"""
-SELECT {COLUMNS} FROM events e
+SELECT {COLUMNS} FROM event_rows e
 WHERE e.position > ? AND e.position <= ? AND e.correlation_id = ? ORDER BY e.position LIMIT ?"""
 
 # The events of given ids: what the index tells of, and what lies behind it. The braces take the placeholders.
 IDS_PER_STATEMENT: Final = 500
 HAS_INDEXED: Final = "SELECT 1 FROM event_ids WHERE id IN ({}) LIMIT 1"
 FOUND_INDEXED: Final = f"""
-SELECT {COLUMNS} FROM event_ids i CROSS JOIN events e ON e.position = i.position WHERE i.id IN ({{}})"""
-FOUND_BEHIND: Final = f"SELECT {COLUMNS} FROM events e WHERE e.position > ? AND e.id IN ({{}})"
+SELECT {COLUMNS} FROM event_ids i CROSS JOIN event_rows e ON e.position = i.position WHERE i.id IN ({{}})"""
+FOUND_BEHIND: Final = f"SELECT {COLUMNS} FROM event_rows e WHERE e.position > ? AND e.id IN ({{}})"
 
 # The events at given positions (a JSON list).
 AT_POSITIONS: Final = f"""
-SELECT {COLUMNS} FROM events e WHERE e.position IN (SELECT value FROM json_each(?)) ORDER BY e.position"""
+SELECT {COLUMNS} FROM event_rows e WHERE e.position IN (SELECT value FROM json_each(?)) ORDER BY e.position"""
 
 # The streams in a range that the index tells of, each with its last event there, by jumps from one id to the next.
 STREAMS: Final = """
@@ -105,14 +105,14 @@ WITH RECURSIVE names (stream) AS (
     FROM names WHERE names.stream IS NOT NULL
 )
 SELECT e.stream, e.version, e.position, e.recorded_at
-FROM names CROSS JOIN event_streams s CROSS JOIN events e
+FROM names CROSS JOIN event_streams s CROSS JOIN event_rows e
 ON s.stream = names.stream AND s.version = (SELECT max(version) FROM event_streams WHERE stream = names.stream)
     AND e.position = s.last
 LIMIT :limit"""
 
 # The last event of each stream behind the index.
 STREAMS_BEHIND: Final = """
-SELECT stream, version, position, recorded_at FROM events
+SELECT stream, version, position, recorded_at FROM event_rows
 WHERE position > ? AND stream >= ? AND stream < ? ORDER BY position"""
 
 # The marked categories, each with its last event, by jumps from one to the next.
@@ -129,7 +129,7 @@ FROM names WHERE names.mark IS NOT NULL"""
 # The position of an event that has a mark, above a position.
 MARKED_AFTER: Final = "SELECT last FROM marks WHERE mark = ? AND last > ? LIMIT 1"
 
-RECORDED_AT: Final = "SELECT recorded_at FROM events WHERE position = ?"
+RECORDED_AT: Final = "SELECT recorded_at FROM event_rows WHERE position = ?"
 
 # How many events have a mark in a range, about, looking at so many lists at most.
 COUNT_MARKED: Final = """
@@ -303,7 +303,7 @@ def categories(connection: sqlite3.Connection) -> list[CategoryInfo]:
 def position_at(connection: sqlite3.Connection, recorded_at: int) -> int:
     """Return the last position recorded at or before a time, found from the end: exact whatever the clock did."""
     row = connection.execute(
-        "SELECT position FROM events WHERE recorded_at <= ? ORDER BY position DESC LIMIT 1", (recorded_at,)
+        "SELECT position FROM event_rows WHERE recorded_at <= ? ORDER BY position DESC LIMIT 1", (recorded_at,)
     ).fetchone()
     return int(row[0]) if row else 0
 

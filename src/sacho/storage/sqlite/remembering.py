@@ -46,11 +46,11 @@ class Known:
         """Have the next `refresh` look, whatever SQLite says."""
         self._seen = None
 
-    def refresh(self) -> None:
-        """Learn what other connections have written since, within the caller's transaction."""
+    def refresh(self) -> bool:
+        """Learn what other connections have written since, within the caller's transaction; return whether they have."""
         (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
         if seen == self._seen:
-            return
+            return False
         head, indexed = reading.head(self._connection), indexed_to(self._connection)
         if not self.index_due or indexed != self.indexed_to:
             if indexed > self.head:
@@ -60,6 +60,7 @@ class Known:
         entries = list(entries_after(self._connection, self.head))
         self.take_in(entries, _last_versions(entries), head)
         self._seen = seen
+        return True
 
     def take_in(self, entries: list[Entry], versions: dict[str, int], head: int) -> None:
         """Remember the events that were written, their streams' versions and the new head."""

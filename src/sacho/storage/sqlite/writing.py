@@ -51,11 +51,12 @@ class Writer:
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Write all that can be in one commit; return what became of each. Raises StorageError if nothing could."""
         started = time.perf_counter()
-        ids = [event.id for write in writes for part in write.parts for event in part.events]
-        if not ids:
+        if not writes:
             return []
         try:
-            admission = self._at_once(writes, ids) or self._in_transaction(writes, ids)
+            admission = self._supposed(writes)
+            if admission is None or not self._wrote_at_once(admission):
+                admission = self._in_transaction(writes, admission)
         except BaseException as error:
             self.known.forget()
             if self.connection.in_transaction:
@@ -74,10 +75,10 @@ class Writer:
         """Close the connection."""
         self.connection.close()
 
-    def _at_once(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission | None:
-        """Write by one statement; return None, and change nothing, where that cannot be, or not be known for sure."""
+    def _supposed(self, writes: Sequence[Write]) -> Admission | None:
+        """Return what becomes of the writes if the log is as it is known and they are new; None if one may be refused."""
         known = self.known
-        if known.head + len(ids) >= known.index_due or len(ids) > MOST_ROWS or writes[0].follows or known.has_any(ids):
+        if not known.index_due or writes[0].follows:
             return None
         admission = Admission(known, self._clock() // 1_000)
         try:
@@ -85,25 +86,35 @@ class Writer:
                 admission.place(write)
         except Conflict:
             return None
+        return None if known.has_any(admission.ids) else admission
+
+    def _wrote_at_once(self, admission: Admission) -> bool:
+        """Write by one statement and return True; return False, and change nothing, where that cannot be."""
+        known, entries = self.known, admission.pending
+        if admission.head >= known.index_due or len(entries) > MOST_ROWS:
+            return False
         try:
-            insert_events(self.connection, admission.pending)
+            insert_events(self.connection, entries, known.indexed_to)
         except sqlite3.IntegrityError:
             known.doubt()
-            return None
+            return False
         except sqlite3.OperationalError as error:
             if is_busy(error):
-                return None
+                return False
             raise
-        known.take_in(admission.pending, admission.versions, admission.head)
-        return admission
+        known.take_in(entries, admission.versions, admission.head)
+        return True
 
-    def _in_transaction(self, writes: Sequence[Write], ids: Sequence[bytes]) -> Admission:
+    def _in_transaction(self, writes: Sequence[Write], supposed: Admission | None) -> Admission:
         """Write with care: in a transaction, where what is found to be holds until the end."""
         known = self.known
         when_free(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
-        known.refresh()
-        admission = CarefulAdmission(known, self._clock() // 1_000, self.connection)
-        admission.admit(writes, ids)
+        if known.refresh() or supposed is None:
+            admission = CarefulAdmission(known, self._clock() // 1_000, self.connection)
+            admission.admit(writes)
+        else:
+            admission = supposed
+            insert_events(self.connection, admission.pending, known.indexed_to)
         is_index_due = admission.head >= known.index_due
         if is_index_due:
             write_index(self.connection, chain(known.tail.entries, admission.pending))

@@ -99,6 +99,12 @@ class ImportingConformance:
         assert [row[2] for row in of_stream(storage, "seats-1")] == [1, 2, 3]
         assert append(storage, "seats-1", noted(), expected=3).position > head + 5
 
+    def test_an_append_after_an_import_leaves_its_gaps_alone(self, storage: Storage) -> None:
+        """A position below the head may be free, but readers have gone past it."""
+        head = append(storage, "seats-1", noted()).position
+        storage.import_events([ImportedEvent(head + 5, "seats-2", 1, noted(), 5)])
+        assert append(storage, "seats-3", noted()).position > head + 5
+
     def test_positions_that_do_not_ascend_are_refused(self, storage: Storage) -> None:
         """Neither at nor below what is there, nor among themselves, nor below 1."""
         storage.import_events([ImportedEvent(10, "seats-1", 1, noted(), 5)])

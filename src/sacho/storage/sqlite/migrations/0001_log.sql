@@ -8,8 +8,9 @@ CREATE TABLE log (
     indexed_to INTEGER NOT NULL DEFAULT 0
 );
 
--- Every event that ever happened, in order of position. `recorded_at` is in microseconds since 1970 UTC.
-CREATE TABLE events (
+-- Every event that ever happened, in order of position. `recorded_at` is in microseconds since 1970 UTC. To be read as
+-- the view `events`; see the triggers.
+CREATE TABLE event_rows (
     position INTEGER PRIMARY KEY,
     stream TEXT,
     version INTEGER,
@@ -66,17 +67,26 @@ CREATE TABLE snapshots (
     state BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- The log is append-only, whoever writes to the file. The third trigger also stops INSERT OR REPLACE, which deletes
--- without asking the second, and a writer who does not know of the last events.
-CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
+-- What people and their tools see of the events. It is a view so that none of them writes by mistake: INSERT OR REPLACE
+-- deletes the old row of a table without asking its triggers, and a trigger on inserts would cost each event of a large
+-- append as much as half its insertion.
+CREATE VIEW events AS SELECT * FROM event_rows;
+
+CREATE TRIGGER events_are_appended_by_sacho INSTEAD OF INSERT ON events
+BEGIN SELECT RAISE(ABORT, 'events are appended by Sacho, which keeps their order and index'); END;
+
+CREATE TRIGGER events_are_never_updated INSTEAD OF UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
 
-CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+CREATE TRIGGER events_are_never_deleted INSTEAD OF DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
 
-CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
-WHEN NEW.position <= (SELECT max(position) FROM events)
-BEGIN SELECT RAISE(ABORT, 'events are only ever appended: above all positions'); END;
+-- The log is append-only, whoever writes to the file.
+CREATE TRIGGER event_rows_are_never_updated BEFORE UPDATE ON event_rows
+BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
+
+CREATE TRIGGER event_rows_are_never_deleted BEFORE DELETE ON event_rows
+BEGIN SELECT RAISE(ABORT, 'events are immutable: append a compensating event instead'); END;
 
 CREATE TRIGGER event_ids_are_never_updated BEFORE UPDATE ON event_ids
 BEGIN SELECT RAISE(ABORT, 'the index of events is immutable'); END;
