@@ -83,7 +83,9 @@ class CarefulAdmission(Admission):
 
     def admit(self, writes: Sequence[Write]) -> None:
         """Find what becomes of each write, in order, and hand the events of those accepted to SQLite."""
-        are_new = not self._known.has_any([event.id for write in writes for part in write.parts for event in part.events])
+        are_new = not self._known.has_any(
+            [event.id for write in writes for part in write.parts for event in part.events]
+        )
         was_accepted = False
         for write in writes:
             if write.follows and not was_accepted:
