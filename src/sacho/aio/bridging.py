@@ -25,7 +25,7 @@ class Bridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._told: deque[tuple[asyncio.Future[Any], Any]] = deque()
+        self._told: deque[tuple[Sequence[asyncio.Future[Any]], Sequence[Any]]] = deque()
         self._is_coming = False
 
     def expect(self) -> tuple[asyncio.Future[Any], Callable[[Any], Callable[[], None]]]:
@@ -49,7 +49,7 @@ class Bridge:
 
     def tell_all(self, waiters: Sequence[asyncio.Future[Any]], results: Sequence[Any]) -> None:
         """Give futures of the loop their results or errors, from any thread."""
-        self._told.extend(zip(waiters, results, strict=True))
+        self._told.append((waiters, results))
         self.flush()
 
     def flush(self) -> None:
@@ -60,21 +60,19 @@ class Bridge:
                 self.loop.call_soon_threadsafe(self._come)
 
     def _tell(self, waiter: asyncio.Future[Any], result: Any) -> Callable[[], None]:
-        self._told.append((waiter, result))
+        self._told.append(((waiter,), (result,)))
         return self.flush
 
     def _come(self) -> None:
         self._is_coming = False
         while self._told:
-            waiter, result = self._told.popleft()
-            if waiter.done():
-                continue
-            if isinstance(result, StopIteration):
-                result = _as_runtime_error(result)
-            if isinstance(result, BaseException):
-                waiter.set_exception(result)
-            else:
-                waiter.set_result(result)
+            for waiter, result in zip(*self._told.popleft(), strict=True):
+                if waiter.done():
+                    continue
+                if isinstance(result, BaseException):
+                    waiter.set_exception(_as_runtime_error(result) if isinstance(result, StopIteration) else result)
+                else:
+                    waiter.set_result(result)
 
 
 class Outbox:

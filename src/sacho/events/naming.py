@@ -13,13 +13,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def checked_name(kind: str, name: object) -> str:
     """Return `name` if it is 1 to 255 bytes of UTF-8 without control characters, else raise InvalidName."""
-    if type(name) is not str and not isinstance(name, str):
+    if type(name) is str and 0 < len(name) <= MAX_NAME_BYTES and name.isascii() and name.isprintable():
+        return name  # the common case, at less cost than what follows
+    if not isinstance(name, str):
         raise InvalidName(kind, name, "is not text")
     if not name:
         raise InvalidName(kind, name, "is empty")
     if _CONTROL.search(name):
         raise InvalidName(kind, name, "has control characters or broken Unicode; use printable text")
-    if len(name) > MAX_NAME_BYTES // 4 and (size := len(name.encode())) > MAX_NAME_BYTES:
+    if (size := len(name.encode())) > MAX_NAME_BYTES:
         raise InvalidName(kind, name, f"has {size} bytes; {MAX_NAME_BYTES} are allowed")
     return name
 

@@ -20,6 +20,9 @@ from sacho.schema.plain import check_finite, plain, pydantic_values
 from sacho.schema.registry import Registry
 
 DEFAULT_MAX_EVENT_BYTES = 1024 * 1024
+MOST_BYTES_PER_CHARACTER = 4
+
+_NO_TAGS: Sequence[str] = ()
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 _from_json = msgspec.json.decode
@@ -52,34 +55,33 @@ class Encoding:
         `metadata` is what the surroundings say; the envelope's goes above it. Raises UnregisteredEvent,
         InvalidEvent, InvalidName or PayloadTooLarge.
         """
-        id = None
-        tags: Sequence[str] = ()
-        more_tags: Sequence[str] = ()
-        if isinstance(event, EventData):
+        id, tags, more_tags = None, _NO_TAGS, _NO_TAGS
+        writer = self._writers.get(event.__class__)
+        if writer is None and isinstance(event, EventData):
             id, more_tags = event.id, event.tags
             metadata = {**metadata, **event.metadata} if event.metadata else metadata
             event = event.event
-        if isinstance(event, RawEvent):
+            writer = self._writers.get(event.__class__)
+        if writer is None and isinstance(event, RawEvent):
             type, version = _checked_raw(event)
             data = _json(type, event.data)
         else:
             cls = event.__class__
-            writer = self._writers.get(cls)
             if writer is None or self._classes.get(writer.type) is not cls:
                 writer = self._writers[cls] = self._writer_for(cls)
             type, version, values, own_tags = writer
             data = _json(type, event, values)
             if own_tags is not None:
                 tags = own_tags(event)
-        if len(data) > self.max_event_bytes:
-            raise PayloadTooLarge(type, len(data), self.max_event_bytes)
+        if len(data) * MOST_BYTES_PER_CHARACTER > self.max_event_bytes:
+            self._check_size(type, data)
         if more_tags:
             tags = [*tags, *map(checked_tag, more_tags)]
         return EncodedEvent(
             new_id() if id is None else id.bytes,
             type,
             version,
-            data.decode(),
+            data,
             tuple(tags) if len(tags) < 2 else tuple(sorted(set(tags))),
             encode_metadata(type, metadata) if metadata else None,
             _correlation_id(type, metadata) if metadata else None,
@@ -105,6 +107,11 @@ class Encoding:
         """Return the function that decodes this type if it was used before, else None: the fast way of `decode`."""
         cls = self._classes.get(type)
         return None if cls is None else self._decoders.get((cls, schema_version))
+
+    def _check_size(self, type: str, data: str) -> None:
+        size = len(data.encode())
+        if size > self.max_event_bytes:
+            raise PayloadTooLarge(type, size, self.max_event_bytes)
 
     def _writer_for(self, cls: type) -> Writer:
         declared = self.registry.declaration(cls)
@@ -144,7 +151,7 @@ def encode_metadata(type: str, metadata: Mapping[str, Any]) -> str:
     """Return metadata as deterministic JSON text. Raises InvalidEvent where JSON cannot carry it."""
     if any(not isinstance(key, str) for key in metadata):
         raise InvalidEvent(type, "a key of its metadata is not text")
-    return _json(type, dict(metadata)).decode()
+    return _json(type, dict(metadata))
 
 
 def decode_json(data: str) -> Any:
@@ -152,17 +159,17 @@ def decode_json(data: str) -> Any:
     return _from_json(data)
 
 
-def _json(type: str, values: Any, convert: Callable[[Any], Any] | None = None) -> bytes:
+def _json(type: str, values: Any, convert: Callable[[Any], Any] | None = None) -> str:
     """Encode, deterministic; refuse what JSON cannot carry. NaN and infinity come out as null, so null is looked into."""
     try:
         if convert is not None:
             values = convert(values)
         try:
-            data = _to_json(values)
+            data = _to_json(values).decode()
         except TypeError:
             values = plain(values)
-            data = _to_json(values)
-        if b"null" in data:
+            data = _to_json(values).decode()
+        if "null" in data:
             check_finite(msgspec.to_builtins(values, str_keys=False))
     except (TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise InvalidEvent(type, str(error)) from error

@@ -88,7 +88,7 @@ class GroupCommit:
 
     def begin_turn(self) -> bool:
         """Take the turn for short other work, if nobody has it or waits for it; `end_turn` has to follow then."""
-        if self._queued or not self._turn.acquire(blocking=False):
+        if self._queued or not self._turn.acquire(False):
             return False
         if self._closed or getpid() != self._process:
             self._turn.release()

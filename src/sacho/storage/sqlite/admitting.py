@@ -17,6 +17,8 @@ from sacho.storage.sqlite.remembering import Known, first_match
 class Admission:
     """The writes of one commit, checked one after the other against the log and those before them."""
 
+    __slots__ = ("_known", "_now", "head", "ids", "outcomes", "pending", "refused", "versions")
+
     def __init__(self, known: Known, now: int) -> None:
         self.outcomes: list[Outcome] = []
         """What became of each write so far."""
@@ -75,6 +77,8 @@ class Admission:
 
 class CarefulAdmission(Admission):
     """Within a transaction, where writes may be refused or be repeats: looks for ids wherever it matters."""
+
+    __slots__ = ("_connection", "_inserted")
 
     def __init__(self, known: Known, now: int, connection: sqlite3.Connection) -> None:
         super().__init__(known, now)

@@ -33,7 +33,7 @@ POSITIONS_PER_LIST: Final = 200
 INDEXED_TO: Final = "SELECT indexed_to FROM log"
 SET_INDEXED_TO: Final = "UPDATE log SET indexed_to = ?"
 INDEX_IDS: Final = """
-INSERT INTO event_ids (id, position) SELECT id, position FROM event_rows WHERE position > ? ORDER BY id"""
+INSERT INTO event_ids (id, position) SELECT id, position FROM event_rows WHERE position > ?"""
 INDEX_CORRELATIONS: Final = """
 INSERT INTO event_correlations (correlation_id, position)
 SELECT correlation_id, position FROM event_rows
@@ -116,44 +116,53 @@ def entries_after(connection: sqlite3.Connection, after: int) -> Iterator[Entry]
 
 def write_index(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     """Take the events behind the index, which `entries` are, into it; within the caller's transaction."""
-    types: defaultdict[str, list[int]] = defaultdict(list)
     streams: defaultdict[str, list[int]] = defaultdict(list)
     versions: dict[str, int] = {}
-    marks: defaultdict[str, list[int]] = defaultdict(list)
+    types: defaultdict[str, list[int]] = defaultdict(list)
+    tags: defaultdict[str, list[int]] = defaultdict(list)
+    categories: defaultdict[str, list[int]] = defaultdict(list)
+    are_correlated = False
     position = after = indexed_to(connection)
     for position, stream, version, event, _ in entries:
-        types[event.type].append(position)
         if stream is not None and version is not None:
             streams[stream].append(position)
             versions[stream] = version
+        types[event.type].append(position)
         for tag in event.tags:
-            marks[f"tag:{tag}"].append(position)
+            tags[tag].append(position)
+        if event.correlation_id is not None:
+            are_correlated = True
     for stream, positions in streams.items():
-        marks[f"category:{category_of(stream)}"] += positions
-    marks.update((f"type:{type}", positions) for type, positions in types.items())
+        categories[category_of(stream)] += positions
     connection.execute(INDEX_IDS, (after,))
-    connection.execute(INDEX_CORRELATIONS, (after,))
+    if are_correlated:
+        connection.execute(INDEX_CORRELATIONS, (after,))
     insert_streams(
         connection,
         [
-            (name, versions[name] - len(streams[name]) + end, last, steps)
+            (name, versions[name] - to_come, last, steps)
             for name in sorted(streams)
-            for end, _, last, steps in _lists(streams[name])
+            for last, _, to_come, steps in _lists(streams[name])
         ],
     )
+    marks = {f"type:{name}": positions for name, positions in types.items()}
+    marks |= {f"tag:{name}": positions for name, positions in tags.items()}
+    marks |= {f"category:{name}": sorted(positions) for name, positions in categories.items()}
     insert_marks(
         connection,
-        [(name, last, count, steps) for name in sorted(marks) for _, count, last, steps in _lists(sorted(marks[name]))],
+        [(name, last, count, steps) for name in sorted(marks) for last, count, _, steps in _lists(marks[name])],
     )
     connection.execute(SET_INDEXED_TO, (position,))
 
 
-def _lists(positions: list[int]) -> Iterator[tuple[int, int, int, str]]:
-    """Yield lists of a bounded length: how many positions up to its end, how many in it, its last, and its steps."""
+def _lists(positions: list[int]) -> list[tuple[int, int, int, str]]:
+    """Return lists of a bounded length: for each its last position, how many are in it and behind it, and its steps."""
+    found = []
     for start in range(0, len(positions), POSITIONS_PER_LIST):
         some = positions[start : start + POSITIONS_PER_LIST]
-        steps = [some[0], *map(sub, some[1:], some)]
-        yield start + len(some), len(some), some[-1], _encode(steps).decode()
+        steps = _encode([some[0], *map(sub, some[1:], some)]).decode()
+        found.append((some[-1], len(some), len(positions) - start - len(some), steps))
+    return found
 
 
 def stream_positions(
