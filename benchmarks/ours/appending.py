@@ -13,7 +13,7 @@ from sacho import AppendCondition, EventStore, Query, QueryItem
 from sacho.aio import AsyncEventStore
 
 STREAMS = 20
-WARM_UP = 50
+WARM_UP = 100
 """How many appends of a hundred make the WAL as long as it gets, so that no timed one makes the file longer."""
 
 
@@ -94,7 +94,7 @@ async def _append_in_turn(store: AsyncEventStore, stream: str, caller: int, coun
 def _tagged(job: Job, *, conditional: bool) -> float:
     count = job.count(3_000, 200)
     with sacho.connect(url(job.file("log.db"))) as store:
-        append_hundreds(store, "before", 2 * WARM_UP)
+        append_hundreds(store, "before", WARM_UP)
         _append_tagged(store, 1_000_000, 100, conditional=conditional)
         return count / seconds(lambda: _append_tagged(store, 2_000_000, count, conditional=conditional))
 

@@ -23,7 +23,8 @@ from benchmarks.job import Job
 from benchmarks.timing import seconds, seconds_in_threads
 
 STREAMS = 20
-WARM_UP = 50
+WARM_UP = 100
+"""How many saves of a hundred make the WAL as long as it gets, so that no timed save makes the file longer."""
 ENOUGH_SEATS = 100_000_000
 COMMANDS_PER_ENTITY = 20
 ENTITY_EVENTS = 1_000

@@ -192,8 +192,7 @@ FORBIDDEN = [
     "UPDATE event_rows SET data = '{}'",
     "UPDATE OR REPLACE event_rows SET position = 1 WHERE position = 2",
     f"INSERT INTO event_rows {COLUMNS} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)",
-    f"INSERT INTO event_rows {COLUMNS} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0)"
-    " ON CONFLICT DO UPDATE SET data = excluded.data",
+    f"INSERT INTO event_rows {COLUMNS} VALUES (2, 'z-1', 1, 'X', 1, '{{}}', x'00', 0) ON CONFLICT DO UPDATE SET data = 1",
     "DELETE FROM event_rows",
     "UPDATE marks SET last = 9",
     "DELETE FROM marks",

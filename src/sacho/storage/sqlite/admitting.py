@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sacho.errors import AppendConditionFailed, Conflict, WrongExpectedVersion
 from sacho.events import ANY, EXISTS, AppendCondition, Appended, Write
@@ -12,6 +13,9 @@ from sacho.storage.port import Outcome
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.inserting import Entry, insert_events
 from sacho.storage.sqlite.remembering import Known, first_match
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Admission:
@@ -85,8 +89,14 @@ class CarefulAdmission(Admission):
         self._connection = connection
         self._inserted = 0
 
-    def admit(self, writes: Sequence[Write]) -> None:
+    @classmethod
+    def of(cls, writes: Sequence[Write], known: Known, now: int, connection: sqlite3.Connection) -> Self:
         """Find what becomes of each write, in order, and hand the events of those accepted to SQLite."""
+        admission = cls(known, now, connection)
+        admission._admit(writes)
+        return admission
+
+    def _admit(self, writes: Sequence[Write]) -> None:
         are_new = not self._known.has_any(
             [event.id for write in writes for part in write.parts for event in part.events]
         )
@@ -96,9 +106,9 @@ class CarefulAdmission(Admission):
                 self._refuse(self._unfounded(write))
             else:
                 was_accepted = self._accept(write, are_new)
-        self.insert()
+        self._insert()
 
-    def insert(self) -> None:
+    def _insert(self) -> None:
         """Hand to SQLite what was accepted since the last time."""
         insert_events(self._connection, self.pending[self._inserted :], self._known.indexed_to)
         self._inserted = len(self.pending)
@@ -128,6 +138,6 @@ class CarefulAdmission(Admission):
 
     def _repeated(self, write: Write) -> list[Appended] | None:
         """Return the first result of a write that is in the log already, or None. Raises DuplicateEventId."""
-        self.insert()
+        self._insert()
         ids = [event.id for part in write.parts for event in part.events]
         return first_result(write, reading.find(self._connection, ids))

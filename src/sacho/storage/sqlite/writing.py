@@ -109,11 +109,10 @@ class Writer:
         """Write with care: in a transaction, where what is found to be holds until the end."""
         known = self.known
         when_free(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._timeout, self._path)
-        if known.refresh() or supposed is None:
-            admission = CarefulAdmission(known, self._clock() // 1_000, self.connection)
-            admission.admit(writes)
+        admission = None if known.refresh() else supposed
+        if admission is None:
+            admission = CarefulAdmission.of(writes, known, self._clock() // 1_000, self.connection)
         else:
-            admission = supposed
             insert_events(self.connection, admission.pending, known.indexed_to)
         is_index_due = admission.head >= known.index_due
         if is_index_due:
