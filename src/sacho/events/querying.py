@@ -28,9 +28,10 @@ class QueryItem:
     def __init__(
         self, types: Iterable[str | type] = (), tags: Iterable[str] = (), categories: Iterable[str] = ()
     ) -> None:
-        object.__setattr__(self, "types", _names("types", types, type_name_of))
-        object.__setattr__(self, "tags", _names("tags", tags, checked_tag))
-        object.__setattr__(self, "categories", _names("categories", categories, _checked_category))
+        put = object.__setattr__
+        put(self, "types", types if types == () else _names("types", types, type_name_of))
+        put(self, "tags", tags if tags == () else _names("tags", tags, checked_tag))
+        put(self, "categories", categories if categories == () else _names("categories", categories, _checked_category))
 
     @property
     def is_everything(self) -> bool:
@@ -61,7 +62,10 @@ class Query:
     @property
     def is_everything(self) -> bool:
         """Whether every event matches: there are no items, or one that does not constrain."""
-        return not self.items or any(item.is_everything for item in self.items)
+        for item in self.items:
+            if item.is_everything:
+                return True
+        return not self.items
 
     def matches(self, type: str, tags: Iterable[str], stream: str | None) -> bool:
         """Tell whether an event of this type, with these tags, in this stream is meant."""
@@ -80,11 +84,14 @@ class AppendCondition(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.query, Query):
             raise InvalidQuery(f"query={self.query!r} is no Query")
-        checked_position("after", self.after)
+        if self.after != 0 or self.after.__class__ is not int:
+            checked_position("after", self.after)
 
 
 def checked_position(name: str, value: object) -> int:
     """Return `value` if it is a whole number from 0, else raise InvalidQuery."""
+    if type(value) is int and value >= 0:
+        return value
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidQuery(f"{name}={value!r} is not a whole number from 0")
     return value

@@ -234,17 +234,17 @@ def first_match(connection: sqlite3.Connection, query: Query, after: int, to: in
     """Return the position of one event that matches in a range whose end the index tells of, or None."""
     if after >= to:
         return None
-    if query.is_everything:
-        return to
     for item in query.items:
         found = _match_of(connection, item, after, to)
         if found is not None:
             return found
-    return None
+    return None if query.items else to
 
 
 def _match_of(connection: sqlite3.Connection, item: QueryItem, after: int, to: int) -> int | None:
     asked = groups(item)
+    if not asked:
+        return to
     if len(asked) > 1:
         branches = list(_branches(connection, item, after, to))
         found = _marked_positions(connection, branches, after, to, 1, backwards=False)
