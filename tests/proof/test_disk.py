@@ -147,7 +147,7 @@ def test_a_log_that_may_not_grow_is_a_clear_error_wherever_the_test_runs(tmp_pat
     [
         ("pwrite64:error=ENOSPC:when=80+73", {"StorageFull False"}),
         ("pwrite64:error=EIO:when=80+73", {"StorageFailed False"}),
-        ("fdatasync:error=EIO:when=9+3", {"StorageFailed True"}),
+        ("fdatasync:error=EIO:when=9+4", {"StorageFailed True"}),
     ],
 )
 def test_a_disk_that_fails_now_and_then_leaves_nothing_half(
@@ -156,7 +156,8 @@ def test_a_disk_that_fails_now_and_then_leaves_nothing_half(
     """Writes and syncs of the log's files fail by force from outside, at every kind of place in a commit or checkpoint.
 
     Each append is repeated with the same ids until it is accepted; where nothing was to be written, nothing is there.
-    Every 73rd write fails: that is more than one commit makes, so that one can succeed.
+    Every 73rd write fails: that is more than one commit makes, so that one can succeed. Every fourth sync fails: a commit
+    with its checkpoint makes three, so that of every third one none would ever end, and each would begin anew.
     """
     path, appends = tmp_path / "log.db", soak_count(2_000)
     files = [part for name in ("log.db", "log.db-wal") for part in ("-P", str(tmp_path / name))]
