@@ -1,11 +1,12 @@
-"""Sacho's appends. Timed from typed event to acknowledged, durable commit; opening the file is not."""
+"""Sacho's appends. Timed from typed event to acknowledged, durable commit; neither opening the file nor the fields are."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import sacho
-from benchmarks.domain import reservation
+from benchmarks.domain import Reservation, reservation, reservations
 from benchmarks.job import Job
 from benchmarks.ours.seats import SeatsReserved, TaggedSeatsReserved, url
 from benchmarks.timing import seconds, seconds_in_tasks, seconds_in_threads
@@ -22,8 +23,9 @@ def one(job: Job) -> float:
     count = job.count(4_000, 200)
     with sacho.connect(url(job.file("log.db"))) as store:
         append_hundreds(store, "before", WARM_UP)
-        _append_singly(store, "warm", 100)
-        return count / seconds(lambda: _append_singly(store, "seats", count))
+        _append_singly(store, "warm", _going_round(100))
+        wanted = _going_round(count)
+        return count / seconds(lambda: _append_singly(store, "seats", wanted))
 
 
 def sixteen_threads(job: Job) -> float:
@@ -31,13 +33,14 @@ def sixteen_threads(job: Job) -> float:
     each = job.count(1_000, 30)
     with sacho.connect(url(job.file("log.db"))) as store:
 
-        def append(caller: int, stream: str, count: int) -> None:
-            for number in range(count):
-                store.append(f"{stream}-{caller}", [SeatsReserved(*reservation(caller, number))], expected=number)
+        def append(stream: str, wanted: Sequence[Reservation]) -> None:
+            for number, fields in enumerate(wanted):
+                store.append(stream, [SeatsReserved(*fields)], expected=number)
 
         append_hundreds(store, "before", WARM_UP)
-        seconds_in_threads(16, lambda caller: append(caller, "warm", 20))
-        return 16 * each / seconds_in_threads(16, lambda caller: append(caller, "seats", each))
+        wanted = [reservations(caller, range(each)) for caller in range(16)]
+        seconds_in_threads(16, lambda caller: append(f"warm-{caller}", wanted[caller][:20]))
+        return 16 * each / seconds_in_threads(16, lambda caller: append(f"seats-{caller}", wanted[caller]))
 
 
 def sixty_four_tasks(job: Job) -> float:
@@ -50,7 +53,8 @@ def hundred(job: Job) -> float:
     appends = job.count(200, 10)
     with sacho.connect(url(job.file("log.db"))) as store:
         append_hundreds(store, "before", WARM_UP)
-        return 100 * appends / seconds(lambda: append_hundreds(store, "seats", appends))
+        wanted = _hundreds(appends)
+        return 100 * appends / seconds(lambda: _append_hundreds(store, "seats", wanted))
 
 
 def with_condition(job: Job) -> float:
@@ -63,46 +67,63 @@ def without_condition(job: Job) -> float:
     return _tagged(job, conditional=False)
 
 
-def _append_singly(store: EventStore, category: str, count: int) -> None:
-    for number in range(count):
-        version, stream = divmod(number, STREAMS)
-        store.append(f"{category}-{stream}", [SeatsReserved(*reservation(stream, number))], expected=version)
-
-
 def append_hundreds(store: EventStore, category: str, appends: int) -> None:
     """Append a hundred tagged events at a time, going round over 20 streams."""
-    for number in range(appends):
+    _append_hundreds(store, category, _hundreds(appends))
+
+
+def _going_round(count: int) -> list[Reservation]:
+    return [reservation(number % STREAMS, number) for number in range(count)]
+
+
+def _hundreds(appends: int) -> list[list[Reservation]]:
+    return [reservations(number % STREAMS, range(number * 100, number * 100 + 100)) for number in range(appends)]
+
+
+def _append_singly(store: EventStore, category: str, wanted: Sequence[Reservation]) -> None:
+    for number, fields in enumerate(wanted):
         version, stream = divmod(number, STREAMS)
-        first = number * 100
-        events = [TaggedSeatsReserved(*reservation(stream, one)) for one in range(first, first + 100)]
+        store.append(f"{category}-{stream}", [SeatsReserved(*fields)], expected=version)
+
+
+def _append_hundreds(store: EventStore, category: str, wanted: Sequence[Sequence[Reservation]]) -> None:
+    for number, hundred in enumerate(wanted):
+        version, stream = divmod(number, STREAMS)
+        events = [TaggedSeatsReserved(*fields) for fields in hundred]
         store.append(f"{category}-{stream}", events, expected=version * 100)
 
 
 async def _sixty_four_tasks(job: Job, each: int) -> float:
     async with sacho.connect_async(url(job.file("log.db"))) as store:
         append_hundreds(store.blocking, "before", WARM_UP)
-        await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"warm-{caller}", caller, 5))
-        took = await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"seats-{caller}", caller, each))
+        wanted = [reservations(caller, range(each)) for caller in range(64)]
+        await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"warm-{caller}", wanted[caller][:5]))
+        took = await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"seats-{caller}", wanted[caller]))
         return 64 * each / took
 
 
-async def _append_in_turn(store: AsyncEventStore, stream: str, caller: int, count: int) -> None:
-    for number in range(count):
-        await store.append(stream, [SeatsReserved(*reservation(caller, number))], expected=number)
+async def _append_in_turn(store: AsyncEventStore, stream: str, wanted: Sequence[Reservation]) -> None:
+    for number, fields in enumerate(wanted):
+        await store.append(stream, [SeatsReserved(*fields)], expected=number)
 
 
 def _tagged(job: Job, *, conditional: bool) -> float:
     count = job.count(3_000, 200)
     with sacho.connect(url(job.file("log.db"))) as store:
         append_hundreds(store, "before", WARM_UP)
-        _append_tagged(store, 1_000_000, 100, conditional=conditional)
-        return count / seconds(lambda: _append_tagged(store, 2_000_000, count, conditional=conditional))
+        _append_tagged(store, _unique(1_000_000, 100), conditional=conditional)
+        wanted = _unique(2_000_000, count)
+        return count / seconds(lambda: _append_tagged(store, wanted, conditional=conditional))
 
 
-def _append_tagged(store: EventStore, first: int, count: int, *, conditional: bool) -> None:
-    """Append one event each with a tag that no other has."""
-    for number in range(first, first + count):
-        event = TaggedSeatsReserved(*reservation(number, number))
+def _unique(first: int, count: int) -> list[Reservation]:
+    """Return the fields of events each of which has a conference, and so a tag, that no other has."""
+    return [reservation(number, number) for number in range(first, first + count)]
+
+
+def _append_tagged(store: EventStore, wanted: Sequence[Reservation], *, conditional: bool) -> None:
+    for number, fields in enumerate(wanted):
+        event = TaggedSeatsReserved(*fields)
         condition = None
         if conditional:
             condition = AppendCondition(Query(QueryItem(tags=[f"conference:{event.conference_id}"])))

@@ -18,7 +18,7 @@ from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import IntegrityError
 from eventsourcing.sqlite import SQLiteApplicationRecorder
 
-from benchmarks.domain import SEAT_TYPE, Reservation, reservation
+from benchmarks.domain import SEAT_TYPE, Reservation, reservation, reservations
 from benchmarks.job import Job
 from benchmarks.timing import seconds, seconds_in_threads
 
@@ -70,7 +70,8 @@ def append_one(job: Job) -> float:
     with _application(job.file("es.db")) as app:
         _save(app, WARM_UP, 100)
         _save(app, WARM_UP, 1)
-        return count / seconds(lambda: _save(app, count, 1))
+        wanted = _wanted(count, 1)
+        return count / seconds(lambda: _save_all(app, wanted))
 
 
 def append_hundred(job: Job) -> float:
@@ -78,7 +79,8 @@ def append_hundred(job: Job) -> float:
     saves = job.count(100, 5)
     with _application(job.file("es.db")) as app:
         _save(app, WARM_UP, 100)
-        return 100 * saves / seconds(lambda: _save(app, saves, 100))
+        wanted = _wanted(saves, 100)
+        return 100 * saves / seconds(lambda: _save_all(app, wanted))
 
 
 def hot_entity(job: Job) -> float:
@@ -172,17 +174,24 @@ def _check_durability(app: Bookings) -> None:
 
 def _save(app: Bookings, saves: int, events: int) -> None:
     """Save so many times, so many events each, going round over fresh aggregates' ids."""
+    _save_all(app, _wanted(saves, events))
+
+
+def _wanted(saves: int, events: int) -> list[list[Reservation]]:
+    return [reservations(number % STREAMS, range(number * events, number * events + events)) for number in range(saves)]
+
+
+def _save_all(app: Bookings, wanted: Sequence[Sequence[Reservation]]) -> None:
     ids = [uuid4() for _ in range(STREAMS)]
-    for number in range(saves):
+    for number, some in enumerate(wanted):
         turn, stream = divmod(number, STREAMS)
-        first = turn * events + 1
-        app.save(*(_reserved(ids[stream], version, stream) for version in range(first, first + events)))
+        first = turn * len(some) + 1
+        app.save(*(_reserved(ids[stream], version, fields) for version, fields in enumerate(some, first)))
 
 
-def _reserved(id_: UUID, version: int, stream: int) -> Seats.Reserved:
-    fields: dict[str, Any] = reservation(stream, version)._asdict()
+def _reserved(id_: UUID, version: int, wanted: Reservation) -> Seats.Reserved:
     timestamp = Seats.Reserved.create_timestamp()
-    return Seats.Reserved(originator_id=id_, originator_version=version, timestamp=timestamp, **fields)
+    return Seats.Reserved(originator_id=id_, originator_version=version, timestamp=timestamp, **wanted._asdict())
 
 
 def _book(app: Bookings, id_: UUID, caller: int, count: int) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 from umadb import Client, Event
 
-from benchmarks.domain import conference_id, reservation
+from benchmarks.domain import Reservation, conference_id, reservations
 from benchmarks.job import Job
 from benchmarks.timing import seconds, seconds_in_threads
 
@@ -43,32 +43,36 @@ def sixteen_threads(job: Job) -> float:
     each = job.count(500, 20)
     with _server(job.directory) as client:
 
-        def append(caller: int, count: int) -> None:
+        def append(caller: int, wanted: Sequence[Reservation]) -> None:
             tags = [f"conference:{conference_id(caller)}"]
-            for number in range(count):
-                data = _encode(SeatsReserved(*reservation(caller, number)))
-                client.append([Event("SeatsReserved", data, tags)])
+            for fields in wanted:
+                client.append([Event("SeatsReserved", _encode(SeatsReserved(*fields)), tags)])
 
-        seconds_in_threads(16, lambda caller: append(caller, 20))
-        return 16 * each / seconds_in_threads(16, lambda caller: append(caller, each))
+        wanted = [reservations(caller, range(each)) for caller in range(16)]
+        seconds_in_threads(16, lambda caller: append(caller, wanted[caller][:20]))
+        return 16 * each / seconds_in_threads(16, lambda caller: append(caller, wanted[caller]))
 
 
 def append_hundred(job: Job) -> float:
     """Events a second: one thread, 100 events per append, each with an id and one tag."""
     appends = job.count(200, 10)
     with _server(job.directory) as client:
-        _append_hundreds(client, 10)
-        return 100 * appends / seconds(lambda: _append_hundreds(client, appends))
+        _append_hundreds(client, _hundreds(10))
+        wanted = _hundreds(appends)
+        return 100 * appends / seconds(lambda: _append_hundreds(client, wanted))
 
 
-def _append_hundreds(client: Client, appends: int) -> None:
-    for number in range(appends):
-        first = number * 100
-        client.append([_tagged(number % 20, one) for one in range(first, first + 100)])
+def _hundreds(appends: int) -> list[list[Reservation]]:
+    return [reservations(number % 20, range(number * 100, number * 100 + 100)) for number in range(appends)]
 
 
-def _tagged(conference: int, number: int) -> Event:
-    event = SeatsReserved(*reservation(conference, number))
+def _append_hundreds(client: Client, wanted: Sequence[Sequence[Reservation]]) -> None:
+    for hundred in wanted:
+        client.append([_tagged(fields) for fields in hundred])
+
+
+def _tagged(wanted: Reservation) -> Event:
+    event = SeatsReserved(*wanted)
     return Event("SeatsReserved", _encode(event), [f"conference:{event.conference_id}"], uuid4())
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from os import getpid
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
 from sacho.events import Appended, Write
 from sacho.storage.port import Outcome, Tell
+from sacho.storage.processes import same_process
 
 MAX_WRITES_PER_COMMIT: Final = 512
 """How many waiting writes one commit takes in at most: it bounds how long the first of them waits for the last."""
@@ -62,7 +62,7 @@ class GroupCommit:
     def __init__(self, commit: Commit, name: str) -> None:
         self._commit = commit
         self._name = name
-        self._process = getpid()
+        self._is_same_process = same_process()
         self._turn = threading.Lock()
         self._gate = threading.Lock()
         self._waiting: SimpleQueue[_Ticket | None] = SimpleQueue()
@@ -90,7 +90,7 @@ class GroupCommit:
         """Take the turn for short other work, if nobody has it or waits for it; `end_turn` has to follow then."""
         if self._queued or not self._turn.acquire(False):
             return False
-        if self._closed or getpid() != self._process:
+        if self._closed or not self._is_same_process():
             self._turn.release()
             self.check()
         return True
@@ -117,11 +117,11 @@ class GroupCommit:
     @property
     def is_foreign(self) -> bool:
         """Whether this process was forked from the one that opened the engine."""
-        return getpid() != self._process
+        return not self._is_same_process()
 
     def check(self) -> None:
         """Raise StoreClosed or StoreForked where writes are no longer possible."""
-        if getpid() != self._process:
+        if self.is_foreign:
             raise StoreForked
         if self._closed:
             raise StoreClosed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Final
 
 from sacho.events import Query, QueryItem, category_of
@@ -110,8 +110,10 @@ class Known:
         (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
         return bool(seen == self._seen)
 
-    def has_any(self, ids: Collection[bytes]) -> bool:
+    def has_any(self, ids: Sequence[bytes]) -> bool:
         """Tell whether any of the ids is in the log, or one stands twice among them."""
+        if len(ids) == 1 and ids[0] > self._newest_indexed_id:
+            return ids[0] in self._tail_ids  # the common case, at less cost than what follows
         if not self._tail_ids.isdisjoint(ids) or (len(ids) > 1 and len(set(ids)) < len(ids)):
             return True
         newest = self._newest_indexed_id
