@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -38,6 +39,7 @@ from sacho.errors import AppendConditionFailed, DuplicateEventId, StorageError, 
 
 THREADS = 4
 ATTEMPTS = 30
+WAIT = 60
 
 
 def acknowledge(facts: object, *, descriptor: int = 1) -> None:
@@ -167,6 +169,48 @@ def write_among_faults(url: str, appends: str) -> None:
                         assert [store.find(id, raw=True) for id in ids] == [None] * 3
                     assert attempt < ATTEMPTS - 1
     acknowledge(errors)
+
+
+def write_interrupted(url: str, bursts: str) -> None:
+    """In bursts, append from threads and from the main thread, whose appends Ctrl-C interrupts wherever they are.
+
+    Whoever waits for ever breaks a barrier. Tells how many of the main thread's appends returned, and were interrupted.
+    """
+    count, armed, interrupted = int(bursts), False, 0
+    begin, end = threading.Barrier(THREADS + 1), threading.Barrier(THREADS + 1)
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    def write(number: int) -> None:
+        for burst in range(count):
+            begin.wait(WAIT)
+            for version in range(burst * 3, burst * 3 + 3):
+                store.append(f"own-{number}", [RawEvent("Own", version)], expected=version)
+            end.wait(WAIT)
+
+    signal.signal(signal.SIGALRM, interrupt)
+    with sacho.connect(url) as store:
+        threads = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.000_7)
+        for burst in range(count):
+            begin.wait(WAIT)
+            try:
+                armed = True
+                store.append("main-1", [RawEvent("Main", burst)])
+                armed = False
+            except KeyboardInterrupt:
+                interrupted += 1
+            end.wait(WAIT)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for thread in threads:
+            thread.join(WAIT)
+    acknowledge([count - interrupted, interrupted])
 
 
 # --- racing -------------------------------------------------------------------------------------------

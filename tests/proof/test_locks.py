@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -110,3 +111,20 @@ def test_a_fork_is_noticed_by_command_handlers(tmp_path: Path, use: str) -> None
     """The parent's threads were at work on the same entity when it forked: the child must not wait for them."""
     found = run("fork_and_use", f"sqlite:///{tmp_path / 'log.db'}", "at once", ",".join([use] * 5))
     assert found["children"] == {use: 0}
+
+
+def test_whoever_is_interrupted_holds_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
+    """Ctrl-C in the midst of appends that wait for a common commit.
+
+    Seen to fail when the committing thread leaves it to the callers alone to wake each other.
+    """
+    path, bursts = tmp_path / "log.db", soak_count(2_000)
+    returned, interrupted = run("write_interrupted", f"sqlite:///{path}", bursts)
+    streams: defaultdict[str | None, list[int]] = defaultdict(list)
+    for one in check_all(path):
+        streams[one.stream].append(one.event.data)
+    main = streams.pop("main-1", [])
+    assert interrupted > 0
+    assert returned <= len(main) == len(set(main)) <= bursts
+    assert list(streams.values()) == [list(range(3 * bursts))] * 4
+    counted("appends of the main thread: returned, interrupted, recorded", f"{returned}, {interrupted}, {len(main)}")

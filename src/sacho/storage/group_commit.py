@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,6 +24,9 @@ from sacho.storage.processes import same_process
 MAX_WRITES_PER_COMMIT: Final = 512
 """How many waiting writes one commit takes in at most: it bounds how long the first of them waits for the last."""
 
+RELAY_SECONDS: Final = 0.01
+"""How long callers are left to wake each other while there is nothing to commit."""
+
 Commit = Callable[[Sequence[Write]], list[Outcome]]
 
 
@@ -37,22 +41,67 @@ class _Ticket:
         self.since = time.monotonic()
 
 
+class _Relay:
+    """Wakes blocking callers one after the other: whoever wakes up wakes the next.
+
+    Woken all at once they would fight for the interpreter's lock, and keep the committing thread from its next commit.
+    """
+
+    def __init__(self) -> None:
+        self._asleep: deque[threading.Lock] = deque()
+
+    def add(self, lock: threading.Lock) -> None:
+        """Have the lock's waiter woken in its turn."""
+        self._asleep.append(lock)
+
+    def wake_next(self) -> None:
+        """Wake one, if there is one. Each stays here until it is woken: between any two calls there may be a Ctrl-C."""
+        asleep = self._asleep
+        try:
+            lock = asleep[0]
+            lock.release()
+            asleep.remove(lock)
+        except IndexError:
+            pass
+        except (RuntimeError, ValueError):
+            self._tidy(lock)
+
+    def _tidy(self, lock: threading.Lock) -> None:
+        """Remove a lock that another one has released meanwhile."""
+        with suppress(ValueError):
+            self._asleep.remove(lock)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether some are still to be woken."""
+        return bool(self._asleep)
+
+    def wake_all(self) -> None:
+        """Wake all: those too whom an interrupted caller did not wake."""
+        while self._asleep:
+            self.wake_next()
+
+
 class _Turnstile:
     """Where a blocking caller waits: a lock is the cheapest thing to wait for."""
 
-    __slots__ = ("_lock", "_outcomes")
+    __slots__ = ("_lock", "_outcomes", "_relay")
 
-    def __init__(self) -> None:
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
         self._outcomes: list[Outcome] = []
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def tell(self, outcomes: list[Outcome]) -> None:
         self._outcomes = outcomes
-        self._lock.release()
+        self._relay.add(self._lock)
 
     def outcomes(self) -> list[Outcome]:
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        finally:
+            self._relay.wake_next()
         return self._outcomes
 
 
@@ -63,8 +112,10 @@ class GroupCommit:
         self._commit = commit
         self._name = name
         self._is_same_process = same_process()
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
+        """Held during a commit, and by others for short work beside commits. Taken by `with`, which no Ctrl-C can split."""
         self._gate = threading.Lock()
+        self._relay = _Relay()
         self._waiting: SimpleQueue[_Ticket | None] = SimpleQueue()
         self._carried: _Ticket | None = None
         self._queued = 0
@@ -75,29 +126,22 @@ class GroupCommit:
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
-        if self.begin_turn():
-            try:
+        if self.is_free:
+            with self.turn:
+                self.check()
                 self._under_way = time.monotonic()
-                return self._commit(writes)
-            finally:
-                self._under_way = None
-                self._turn.release()
-        turnstile = _Turnstile()
+                try:
+                    return self._commit(writes)
+                finally:
+                    self._under_way = None
+        turnstile = _Turnstile(self._relay)
         self._enqueue(_Ticket(writes, turnstile.tell))
         return turnstile.outcomes()
 
-    def begin_turn(self) -> bool:
-        """Take the turn for short other work, if nobody has it or waits for it; `end_turn` has to follow then."""
-        if self._queued or not self._turn.acquire(False):
-            return False
-        if self._closed or not self._is_same_process():
-            self._turn.release()
-            self.check()
-        return True
-
-    def end_turn(self) -> None:
-        """Give the turn back."""
-        self._turn.release()
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has the turn or waits for it: who takes it now will hardly wait."""
+        return not self._queued and not self.turn.locked()
 
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Hand the writes to the committing thread, which will tell their outcomes; never blocks."""
@@ -121,7 +165,7 @@ class GroupCommit:
 
     def check(self) -> None:
         """Raise StoreClosed or StoreForked where writes are no longer possible."""
-        if self.is_foreign:
+        if not self._is_same_process():
             raise StoreForked
         if self._closed:
             raise StoreClosed
@@ -135,7 +179,7 @@ class GroupCommit:
             self._waiting.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        with self._turn:
+        with self.turn:
             pass
 
     def _enqueue(self, ticket: _Ticket) -> None:
@@ -149,13 +193,24 @@ class GroupCommit:
             self._waiting.put(ticket)
 
     def _serve(self) -> None:
-        while (first := self._carried or self._waiting.get()) is not None:
-            with self._turn:
+        while (first := self._carried or self._next()) is not None:
+            with self.turn:
                 tickets = self._take(first)
                 with self._gate:
                     self._queued -= len(tickets)
                 outcomes = self._outcomes([write for ticket in tickets for write in ticket.writes], first.since)
             self._tell(tickets, outcomes)
+            self._relay.wake_next()
+        self._relay.wake_all()
+
+    def _next(self) -> _Ticket | None:
+        """Wait for a ticket, or None at the end; wake those whom nobody wakes."""
+        if self._relay.is_at_work:
+            try:
+                return self._waiting.get(timeout=RELAY_SECONDS)
+            except Empty:
+                self._relay.wake_all()
+        return self._waiting.get()
 
     def _take(self, first: _Ticket) -> list[_Ticket]:
         """Return `first` and those behind it, as far as one commit has room; carry over the one that does not fit."""

@@ -221,27 +221,27 @@ class SqliteStorage:
 
     def _remembered(self, stream: str, after: int, to: int, head: int) -> list[Row] | None:
         """Return the events of a stream if the writer is free and remembers them all, else None."""
-        if not self._commits.begin_turn():
+        if not self._commits.is_free:
             return None
-        try:
-            return self._writer.known.stream_rows(stream, after, to, head)
-        except sqlite3.Error as error:
-            if is_busy(error):
-                return None
-            raise translate(error, self.path) from error
-        finally:
-            self._commits.end_turn()
+        with self._commits.turn:
+            self._commits.check()
+            try:
+                return self._writer.known.stream_rows(stream, after, to, head)
+            except sqlite3.Error as error:
+                if is_busy(error):
+                    return None
+                raise translate(error, self.path) from error
 
     def _near(self, work: Callable[[sqlite3.Connection], T], /) -> T:
         """Run short reading work on the writer's connection if it is free, since its cache is warm, else on another."""
-        if self._commits.begin_turn():
-            try:
-                return work(self._writer.connection)
-            except sqlite3.Error as error:
-                if not is_busy(error):
-                    raise translate(error, self.path) from error
-            finally:
-                self._commits.end_turn()
+        if self._commits.is_free:
+            with self._commits.turn:
+                self._commits.check()
+                try:
+                    return work(self._writer.connection)
+                except sqlite3.Error as error:
+                    if not is_busy(error):
+                        raise translate(error, self.path) from error
         return self._readers.run(work)
 
 
