@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 PAYLOAD_BYTES: Final = 200
 SEAT_TYPE: Final = "GA"
 SEATS_PER_RESERVATION: Final = 2
+STREAMS: Final = 20
+"""Over how many streams one caller's appends go round."""
 
 
 class Reservation(NamedTuple):
@@ -47,3 +49,10 @@ def reservation(conference: int, number: int) -> Reservation:
 def reservations(conference: int, numbers: Iterable[int]) -> list[Reservation]:
     """Return the fields of events of one conference, ready before a clock starts: formatting them is nobody's work."""
     return [reservation(conference, number) for number in numbers]
+
+
+def going_round(appends: int, events: int) -> list[list[Reservation]]:
+    """Return the fields of so many appends of so many events each: append n goes to conference n % STREAMS."""
+    return [
+        reservations(number % STREAMS, range(number * events, number * events + events)) for number in range(appends)
+    ]

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 import sacho
-from benchmarks.domain import Reservation, reservation, reservations
+from benchmarks.domain import STREAMS, Reservation, going_round, reservation, reservations
 from benchmarks.job import Job
 from benchmarks.ours.seats import SeatsReserved, TaggedSeatsReserved, url
 from benchmarks.timing import seconds, seconds_in_tasks, seconds_in_threads
 from sacho import AppendCondition, EventStore, Query, QueryItem
 from sacho.aio import AsyncEventStore
 
-STREAMS = 20
 WARM_UP = 100
 """How many appends of a hundred make the WAL as long as it gets, so that no timed one makes the file longer."""
 
@@ -23,8 +22,8 @@ def one(job: Job) -> float:
     count = job.count(4_000, 200)
     with sacho.connect(url(job.file("log.db"))) as store:
         append_hundreds(store, "before", WARM_UP)
-        _append_singly(store, "warm", _going_round(100))
-        wanted = _going_round(count)
+        _append_singly(store, "warm", going_round(100, 1))
+        wanted = going_round(count, 1)
         return count / seconds(lambda: _append_singly(store, "seats", wanted))
 
 
@@ -53,7 +52,7 @@ def hundred(job: Job) -> float:
     appends = job.count(200, 10)
     with sacho.connect(url(job.file("log.db"))) as store:
         append_hundreds(store, "before", WARM_UP)
-        wanted = _hundreds(appends)
+        wanted = going_round(appends, 100)
         return 100 * appends / seconds(lambda: _append_hundreds(store, "seats", wanted))
 
 
@@ -69,19 +68,11 @@ def without_condition(job: Job) -> float:
 
 def append_hundreds(store: EventStore, category: str, appends: int) -> None:
     """Append a hundred tagged events at a time, going round over 20 streams."""
-    _append_hundreds(store, category, _hundreds(appends))
+    _append_hundreds(store, category, going_round(appends, 100))
 
 
-def _going_round(count: int) -> list[Reservation]:
-    return [reservation(number % STREAMS, number) for number in range(count)]
-
-
-def _hundreds(appends: int) -> list[list[Reservation]]:
-    return [reservations(number % STREAMS, range(number * 100, number * 100 + 100)) for number in range(appends)]
-
-
-def _append_singly(store: EventStore, category: str, wanted: Sequence[Reservation]) -> None:
-    for number, fields in enumerate(wanted):
+def _append_singly(store: EventStore, category: str, wanted: Sequence[Sequence[Reservation]]) -> None:
+    for number, (fields,) in enumerate(wanted):
         version, stream = divmod(number, STREAMS)
         store.append(f"{category}-{stream}", [SeatsReserved(*fields)], expected=version)
 

@@ -18,11 +18,10 @@ from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import IntegrityError
 from eventsourcing.sqlite import SQLiteApplicationRecorder
 
-from benchmarks.domain import SEAT_TYPE, Reservation, reservation, reservations
+from benchmarks.domain import SEAT_TYPE, STREAMS, Reservation, going_round, reservation
 from benchmarks.job import Job
 from benchmarks.timing import seconds, seconds_in_threads
 
-STREAMS = 20
 WARM_UP = 100
 """How many saves of a hundred make the WAL as long as it gets, so that no timed save makes the file longer."""
 ENOUGH_SEATS = 100_000_000
@@ -70,7 +69,7 @@ def append_one(job: Job) -> float:
     with _application(job.file("es.db")) as app:
         _save(app, WARM_UP, 100)
         _save(app, WARM_UP, 1)
-        wanted = _wanted(count, 1)
+        wanted = going_round(count, 1)
         return count / seconds(lambda: _save_all(app, wanted))
 
 
@@ -79,7 +78,7 @@ def append_hundred(job: Job) -> float:
     saves = job.count(100, 5)
     with _application(job.file("es.db")) as app:
         _save(app, WARM_UP, 100)
-        wanted = _wanted(saves, 100)
+        wanted = going_round(saves, 100)
         return 100 * saves / seconds(lambda: _save_all(app, wanted))
 
 
@@ -174,11 +173,7 @@ def _check_durability(app: Bookings) -> None:
 
 def _save(app: Bookings, saves: int, events: int) -> None:
     """Save so many times, so many events each, going round over fresh aggregates' ids."""
-    _save_all(app, _wanted(saves, events))
-
-
-def _wanted(saves: int, events: int) -> list[list[Reservation]]:
-    return [reservations(number % STREAMS, range(number * events, number * events + events)) for number in range(saves)]
+    _save_all(app, going_round(saves, events))
 
 
 def _save_all(app: Bookings, wanted: Sequence[Sequence[Reservation]]) -> None:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 from umadb import Client, Event
 
-from benchmarks.domain import Reservation, conference_id, reservations
+from benchmarks.domain import Reservation, conference_id, going_round, reservations
 from benchmarks.job import Job
 from benchmarks.timing import seconds, seconds_in_threads
 
@@ -57,13 +57,9 @@ def append_hundred(job: Job) -> float:
     """Events a second: one thread, 100 events per append, each with an id and one tag."""
     appends = job.count(200, 10)
     with _server(job.directory) as client:
-        _append_hundreds(client, _hundreds(10))
-        wanted = _hundreds(appends)
+        _append_hundreds(client, going_round(10, 100))
+        wanted = going_round(appends, 100)
         return 100 * appends / seconds(lambda: _append_hundreds(client, wanted))
-
-
-def _hundreds(appends: int) -> list[list[Reservation]]:
-    return [reservations(number % 20, range(number * 100, number * 100 + 100)) for number in range(appends)]
 
 
 def _append_hundreds(client: Client, wanted: Sequence[Sequence[Reservation]]) -> None:
