@@ -36,10 +36,10 @@ from sacho import (
     RawEvent,
 )
 from sacho.errors import AppendConditionFailed, DuplicateEventId, StorageError, WrongExpectedVersion
+from tests.proof.processes import WAIT
 
 THREADS = 4
 ATTEMPTS = 30
-WAIT = 60
 
 
 def acknowledge(facts: object, *, descriptor: int = 1) -> None:

@@ -61,15 +61,11 @@ class _Relay:
             lock = asleep[0]
             lock.release()
             asleep.remove(lock)
-        except IndexError:
-            pass
-        except (RuntimeError, ValueError):
-            self._tidy(lock)
-
-    def _tidy(self, lock: threading.Lock) -> None:
-        """Remove a lock that another one has released meanwhile."""
-        with suppress(ValueError):
-            self._asleep.remove(lock)
+        except (IndexError, ValueError):
+            pass  # nobody is left, or another thread was faster
+        except RuntimeError:
+            with suppress(ValueError):
+                asleep.remove(lock)  # it was woken, and its waker interrupted before this
 
     @property
     def is_at_work(self) -> bool:
