@@ -61,7 +61,7 @@ $(VENV)/runtime: pyproject.toml requirements/runtime.txt | $(BIN)/python
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	@echo "installing what its development needs"
-	@$(PIP) -e '.[otel]' -r requirements/dev.txt
+	@$(PIP) -e '.[otel,postgres]' -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/runtime requirements/bench.txt

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres_server import fresh_schema, given_or_started
 
 IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
 
@@ -23,6 +25,19 @@ def soak_count() -> Callable[[int], int]:
 def counted() -> Callable[[str, object], None]:
     """Tell a count; it is printed when the run ends."""
     return lambda label, count: _counts.append(f"{label}: {count}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """A PostgreSQL server, the same for all tests of the run."""
+    yield from given_or_started()
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """A log in a schema of its own, which is not there yet."""
+    with fresh_schema(postgres_server_url) as url:
+        yield url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,6 +30,10 @@
         ├── StorageBusy
         ├── StorageFull
         ├── StorageReadOnly
+        ├── StorageUnreachable      the server does not answer, or lets nobody in
+        ├── UnsupportedServer       a server, or a pooler before it, that the log cannot live on
+        ├── MissingRights           the database's role may not do what was asked
+        ├── LogMissing              there is no log, and none was to be made
         ├── ForeignDatabase         not a database, or not one of Sacho
         ├── NewerSchema             written by a newer Sacho
         ├── CorruptLog
@@ -286,12 +290,12 @@ class StoreForked(StorageError):
 
 
 class StorageBusy(StorageError):
-    """Other processes held the log's write lock for too long. `seconds` is how long was waited; nothing was written."""
+    """What is needed was held by others for too long. `seconds` is how long was waited; nothing was written."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, reason: str = "the log was locked by another process") -> None:
         self.seconds = seconds
         super().__init__(
-            f"the log was locked by another process for {seconds:g} s; nothing was written: try again, "
+            f"{reason} for {seconds:g} s; nothing was written: try again, "
             "or allow more time with ?timeout=SECONDS in the URL"
         )
 
@@ -309,9 +313,45 @@ class StorageFull(StorageError):
 class StorageReadOnly(StorageError):
     """The log may be read but not written here."""
 
+    def __init__(self, where: str, remedy: str = "check the file's and its folder's permissions") -> None:
+        self.where = where
+        super().__init__(f"{where} is read-only; nothing was written: {remedy}")
+
+
+class StorageUnreachable(StorageError):
+    """The server does not answer, or lets nobody in. `where` is the log, `reason` what the server or the network said."""
+
+    def __init__(self, where: str, reason: str, *, may_have_happened: bool = False) -> None:
+        self.where = where
+        self.reason = reason
+        self.may_have_happened = may_have_happened
+        super().__init__(f"{where}: {reason}{_settle(may_have_happened=may_have_happened)}")
+
+
+class UnsupportedServer(StorageError):
+    """A server, or a pooler before it, that the log cannot live on; `reason` says why and what to do."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{where}: {reason}")
+
+
+class MissingRights(StorageError):
+    """The role that is logged in may not do what was asked. `reason` is what the database said; nothing was written."""
+
+    def __init__(self, where: str, reason: str, remedy: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{where}: {reason}; nothing was written: {remedy}")
+
+
+class LogMissing(StorageError):
+    """There is no log, and none was to be made here."""
+
     def __init__(self, where: str) -> None:
         self.where = where
-        super().__init__(f"{where} is read-only; nothing was written: check the file's and its folder's permissions")
+        super().__init__(f"{where}: there is no log; `sacho migrate --store URL` makes one, as a role that may")
 
 
 class StorageFailed(StorageError):
@@ -319,17 +359,16 @@ class StorageFailed(StorageError):
 
     def __init__(self, reason: str, *, may_have_happened: bool = False) -> None:
         self.may_have_happened = may_have_happened
-        tail = "; the append may have happened: repeat it with the same ids to settle it" if may_have_happened else ""
-        super().__init__(f"{reason}{tail}")
+        super().__init__(f"{reason}{_settle(may_have_happened=may_have_happened)}")
 
 
 class ForeignDatabase(StorageError):
-    """The file is no database, or one that is not Sacho's. It was left as it was."""
+    """The file or schema is no database, or one that is not Sacho's. It was left as it was."""
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, remedy: str = "name another file") -> None:
         self.where = where
         self.reason = reason
-        super().__init__(f"{where} {reason}; it was left as it was: name another file")
+        super().__init__(f"{where} {reason}; it was left as it was: {remedy}")
 
 
 class NewerSchema(StorageError):
@@ -356,6 +395,10 @@ def _rebuilt(cls: type[SachoError], args: tuple[object, ...], facts: dict[str, o
     error.args = args
     error.__dict__.update(facts)
     return error
+
+
+def _settle(*, may_have_happened: bool) -> str:
+    return "; the append may have happened: repeat it with the same ids to settle it" if may_have_happened else ""
 
 
 def _shown(name: object) -> str:

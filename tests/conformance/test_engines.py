@@ -10,10 +10,11 @@ import pytest
 from sacho.storage.memory import MemoryStorage
 from sacho.storage.port import Storage
 from sacho.storage.sqlite import SqliteStorage, remembering
+from sacho.store.connecting import StoreURL, open_storage
 from sacho.testing.conformance import StorageConformance
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, indexed often"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, indexed often", "postgres"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "sqlite, indexed often":
         monkeypatch.setattr(remembering, "INDEX_EVERY", 3)
@@ -21,8 +22,10 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @pytest.fixture
-def opened() -> Iterator[list[Storage]]:
+def opened(request: pytest.FixtureRequest, engine: str) -> Iterator[list[Storage]]:
     """What a test has opened, closed at its end."""
+    if engine == "postgres":
+        request.getfixturevalue("postgres_url")  # first, so that it outlives what is opened
     engines: list[Storage] = []
     yield engines
     for storage in engines:
@@ -31,14 +34,25 @@ def opened() -> Iterator[list[Storage]]:
 
 class TestEngines(StorageConformance):
     @pytest.fixture
-    def storage(self, engine: str, opened: list[Storage], tmp_path: Path) -> Storage:
-        opened.append(MemoryStorage() if engine == "memory" else SqliteStorage(tmp_path / "log.db"))
+    def make(self, engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Storage]:
+        """Open the log of this test."""
+        if engine == "memory":
+            return MemoryStorage
+        if engine == "postgres":
+            return lambda: open_storage(StoreURL.parse(request.getfixturevalue("postgres_url")))
+        return lambda: SqliteStorage(tmp_path / "log.db")
+
+    @pytest.fixture
+    def storage(self, make: Callable[[], Storage], opened: list[Storage]) -> Storage:
+        opened.append(make())
         return opened[0]
 
     @pytest.fixture
-    def reopen(self, engine: str, opened: list[Storage], tmp_path: Path) -> Callable[[], Storage] | None:
+    def reopen(
+        self, engine: str, make: Callable[[], Storage], opened: list[Storage]
+    ) -> Callable[[], Storage] | None:
         def another() -> Storage:
-            opened.append(SqliteStorage(tmp_path / "log.db"))
+            opened.append(make())
             return opened[-1]
 
         return None if engine == "memory" else another

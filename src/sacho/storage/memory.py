@@ -29,6 +29,7 @@ from sacho.storage.port import (
     CAPABILITIES,
     CHUNK_BYTES,
     CHUNK_ROWS,
+    Bounds,
     CategoryInfo,
     ImportedEvent,
     LogIdentity,
@@ -113,6 +114,11 @@ class MemoryStorage:
         with self._lock:
             self._check()
             return self._head()
+
+    def bounds(self) -> Bounds:
+        """Return the head, twice: no append is under way beside it."""
+        head = self.head()
+        return Bounds(head, head)
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int

@@ -46,6 +46,17 @@ class LogIdentity(NamedTuple):
     epoch: int
 
 
+class Bounds(NamedTuple):
+    """How far reads may go. `last` is at or above the head.
+
+    Up to `head` nothing can appear any more in the whole log. No event that was acknowledged before stands above `last`:
+    the events of one stream come in turn, so a read of one may go as far.
+    """
+
+    head: int
+    last: int
+
+
 class StreamInfo(NamedTuple):
     """One stream of the log: its version, the position and time of its last event."""
 
@@ -128,6 +139,9 @@ class Storage(Protocol):
 
     def head(self) -> int:
         """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""
+
+    def bounds(self) -> Bounds:
+        """Return the head, and up to where one stream may be read so that no acknowledged event is missed."""
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from sacho.errors import InvalidURL, UnknownScheme
+from sacho.errors import InvalidURL, MissingExtra, UnknownScheme
 from sacho.schema import Encoding, Registry, default_registry
 from sacho.schema.encoding import DEFAULT_MAX_EVENT_BYTES
 from sacho.storage.port import Storage
@@ -103,7 +103,23 @@ def _open_sqlite(parts: StoreURL) -> Storage:
     return SqliteStorage(path, timeout)
 
 
-_OPENERS: dict[str, Callable[[StoreURL], Storage]] = {"memory": _open_memory, "sqlite": _open_sqlite}
+def _open_postgres(parts: StoreURL) -> Storage:
+    try:
+        from sacho.storage.postgres import PostgresSettings, PostgresStorage
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"psycopg", "psycopg_pool"}:
+            raise MissingExtra("the postgresql engine", "postgres") from error
+        raise
+    except ImportError as error:
+        raise MissingExtra("the postgresql engine (libpq)", "postgres") from error
+    return PostgresStorage(PostgresSettings.of(parts.authority, parts.path, parts.options))
+
+
+_OPENERS: dict[str, Callable[[StoreURL], Storage]] = {
+    "memory": _open_memory,
+    "postgresql": _open_postgres,
+    "sqlite": _open_sqlite,
+}
 
 
 def _seconds(name: str, value: str) -> float:

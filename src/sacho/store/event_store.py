@@ -135,18 +135,18 @@ class EventStore:
     ) -> Reading:
         """Read the events of a stream with after < version <= to, in order of version (`backwards`: the last first).
 
-        A stream that is not there reads as empty. The read ends at the head at its start, and `limit` counts from where
-        it begins. `raw` gives events as RawEvent, without their classes. Iterating raises UnknownEventType or
+        A stream that is not there reads as empty. The read ends at what was there at its start, and `limit` counts from
+        where it begins. `raw` gives events as RawEvent, without their classes. Iterating raises UnknownEventType or
         UndecodableEvent where a stored event has no class or does not fit it.
         """
         checked_name("stream id", stream)
         check_range(after, to, limit)
-        head = self.storage.head()
+        bounds = self.storage.bounds()
 
         def pages() -> Iterator[list[Any]]:
-            return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=head)
+            return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=bounds.last)
 
-        return Reading(head, pages, self._raw if raw else self._typed)
+        return Reading(bounds.head, pages, self._raw if raw else self._typed)
 
     def read_all(
         self,

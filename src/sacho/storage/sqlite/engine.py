@@ -18,6 +18,7 @@ from sacho.storage.group_commit import GroupCommit
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
+    Bounds,
     CategoryInfo,
     ImportedEvent,
     LogIdentity,
@@ -108,6 +109,11 @@ class SqliteStorage:
     def head(self) -> int:
         """Return the highest position."""
         return self._near(reading.head)
+
+    def bounds(self) -> Bounds:
+        """Return the head, twice: no append is under way beside it."""
+        head = self.head()
+        return Bounds(head, head)
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int

@@ -1,0 +1,222 @@
+"""PostgresStorage: the port over one schema of a database. Writing, reading, watching and the schema have modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+
+from sacho.errors import SachoError
+from sacho.events import Appended, Query, Write
+from sacho.storage.group_commit import GroupCommit
+from sacho.storage.port import (
+    CAPABILITIES,
+    Bounds,
+    CategoryInfo,
+    ImportedEvent,
+    LogIdentity,
+    Outcome,
+    Row,
+    Snapshot,
+    StreamInfo,
+    Tell,
+)
+from sacho.storage.postgres.connecting import Readers, connect
+from sacho.storage.postgres.failures import is_lost, translate
+from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
+from sacho.storage.postgres.reading import Reading
+from sacho.storage.postgres.schema import begin_epoch, prepare
+from sacho.storage.postgres.session import Session
+from sacho.storage.postgres.settings import PostgresSettings
+from sacho.storage.postgres.watching import Notifier, Watcher
+from sacho.storage.postgres.writing import Writer
+from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
+from sacho.storage.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from sacho.storage.postgres.connecting import Connection
+
+T = TypeVar("T")
+
+SAVE_SNAPSHOT: Final = """
+INSERT INTO {schema}.snapshots (stream, version, fingerprint, state) VALUES (%s, %s, %s, %s)
+ON CONFLICT (stream) DO UPDATE SET version = excluded.version, fingerprint = excluded.fingerprint, state = excluded.state
+"""
+LOAD_SNAPSHOT: Final = "SELECT stream, version, fingerprint, state FROM {schema}.snapshots WHERE stream = %s"
+DELETE_SNAPSHOT: Final = "DELETE FROM {schema}.snapshots WHERE stream = %s"
+DELETE_SNAPSHOTS: Final = "DELETE FROM {schema}.snapshots"
+
+
+class PostgresStorage:
+    """The log in a PostgreSQL schema. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
+
+    name = "postgres"
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        """Connect; make or migrate the log where there is none or an older one, if settings and rights allow."""
+        self.settings = settings
+        session = Session(settings)
+        try:
+            log = prepare(session.connection, settings)
+        except BaseException:
+            session.close()
+            raise
+        self._identity = log.identity
+        self.capabilities = frozenset(CAPABILITIES) - (set() if log.is_durable else {"durable"})
+        self._counting = Counting()
+        self._wakeups = Wakeups()
+        self._readers = Readers(settings)
+        self._reading = Reading(self._readers.run, settings.schema)
+        self._watcher = Watcher(settings, log.channel, self._wakeups, self.head)
+        self._notifier = Notifier(settings, log.channel)
+        self._writer = Writer(session, settings, self._reading.find, self._counting, self._told)
+        self._commits = GroupCommit(self._writer.commit, self.name)
+
+    @property
+    def identity(self) -> LogIdentity:
+        """The log's id and epoch."""
+        return self._identity
+
+    def write(self, write: Write) -> list[Appended]:
+        """Append atomically and durably."""
+        (outcome,) = self._commits.write((write,))
+        if isinstance(outcome, SachoError):
+            raise outcome
+        return outcome
+
+    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Append each on its own, in this order, in one transaction where they fit."""
+        return self._commits.write(writes)
+
+    def submit(self, write: Write) -> Future[list[Appended]]:
+        """Append without waiting."""
+        return self._commits.submit(write)
+
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
+        """Append without waiting; `tell` gets the outcomes."""
+        self._commits.hand_in(writes, tell)
+
+    def head(self) -> int:
+        """Return the highest position below which nothing can appear any more."""
+        return self._reading.bounds()[0]
+
+    def bounds(self) -> Bounds:
+        """Return the head, and up to where one stream may be read."""
+        return Bounds(*self._reading.bounds())
+
+    def read(
+        self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int
+    ) -> Iterator[list[Row]]:
+        """Yield pages of one stream."""
+        return self._reading.stream(stream, after, to, limit, head, backwards=backwards)
+
+    def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
+        """Yield pages of the events that match."""
+        return self._reading.query(query, after, to, limit, backwards=backwards)
+
+    def correlated(self, correlation_id: str, *, after: int, to: int) -> Iterator[list[Row]]:
+        """Yield pages of the events of one correlation id."""
+        return self._reading.correlated(correlation_id, after, to)
+
+    def find(self, ids: Sequence[bytes]) -> list[Row]:
+        """Return the events of these ids."""
+        return self._reading.find(ids)
+
+    def streams(self, *, category: str | None, after: str, limit: int | None) -> Iterator[list[StreamInfo]]:
+        """Yield pages of streams."""
+        return self._reading.streams(category, after, limit)
+
+    def categories(self) -> list[CategoryInfo]:
+        """Return the categories."""
+        return self._reading.categories()
+
+    def position_at(self, recorded_at: int) -> int:
+        """Return the last position recorded at or before a time."""
+        return self._reading.position_at(recorded_at)
+
+    def listen(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Have `callback(head)` called when the head rises."""
+        self._commits.check()
+        return self._watcher.listen(callback)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of the earlier one."""
+        self._execute(SAVE_SNAPSHOT, tuple(snapshot))
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        """Return the stream's snapshot, or None."""
+        rows = self._execute(LOAD_SNAPSHOT, (stream,))
+        return Snapshot(*rows[0]) if rows else None
+
+    def delete_snapshots(self, stream: str | None = None) -> None:
+        """Drop the snapshot of a stream, or all."""
+        if stream is None:
+            self._execute(DELETE_SNAPSHOTS, ())
+        else:
+            self._execute(DELETE_SNAPSHOT, (stream,))
+
+    def import_events(self, events: Iterable[ImportedEvent]) -> int:
+        """Write events that keep their place, a thousand to a transaction."""
+        self._commits.check()
+        source, count, last = iter(events), 0, 0
+        while some := list(islice(source, IMPORT_ROWS)):
+            last = check_order(some, last)
+            self._once(partial(import_batch, schema=self.settings.schema, events=some))
+            count += len(some)
+        if count:
+            self._told(last)
+        return count
+
+    def begin_epoch(self) -> LogIdentity:
+        """Begin a new epoch."""
+        self._identity = self._once(partial(begin_epoch, settings=self.settings))
+        return self._identity
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Have every commit reported."""
+        self._counting.observers.append(observer)
+
+    def statistics(self) -> StorageStatistics:
+        """Return counts, the size of the log's tables, and the age of the oldest append in flight.
+
+        The write-ahead log is the whole server's, so its size is told as 0.
+        """
+        return self._counting.statistics(self._reading.log_bytes(), 0, self._commits.oldest_seconds())
+
+    def close(self) -> None:
+        """Commit what waits, tell the others, end the threads, close the connections."""
+        if self._commits.is_foreign:
+            return
+        self._commits.close()
+        self._watcher.close()
+        self._notifier.close()
+        self._writer.close()
+        self._readers.close()
+
+    def _told(self, position: int) -> None:
+        """See to it that all who wait, here and elsewhere, hear of an append up to a position."""
+        self._watcher.poke(position)
+        self._notifier.tell(position)
+
+    def _execute(self, statement: str, values: Sequence[object]) -> list[Any]:
+        """Run a statement that may be run twice; return its rows."""
+
+        def execute(connection: Connection) -> list[Any]:
+            with connection.cursor(binary=True) as cursor:
+                cursor.execute(statement.format(schema=self.settings.schema), values)  # type: ignore[arg-type]  # constants
+                return cursor.fetchall() if cursor.description else []
+
+        return self._readers.run(execute)
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        """Run work that may not be run twice, on a connection of its own."""
+        self._commits.check()
+        with connect(self.settings) as connection:
+            try:
+                return work(connection)
+            except psycopg.Error as error:
+                raise translate(error, self.settings, may_have_happened=is_lost(error)) from error

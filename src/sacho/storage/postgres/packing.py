@@ -1,0 +1,113 @@
+"""Values and arrays in PostgreSQL's binary form.
+
+Packing here costs a third of what a general driver takes, and an append has eighteen arrays. Source of the
+form: array_recv in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct, pack
+from typing import Final, NamedTuple
+
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+
+BOOL: Final = 16
+BIGINT: Final = 20
+INTEGER: Final = 23
+TEXT: Final = 25
+UUID: Final = 2950
+
+MAX_BIGINT: Final = 2**63 - 1
+
+_head = Struct("!iiIii").pack
+_length = Struct("!i").pack
+_integer = Struct("!ii").pack
+_bigint = Struct("!iq").pack
+_NULL: Final = _length(-1)
+_UUID_LENGTH: Final = _length(16)
+_NO_ITEMS: Final = Struct("!iiI").pack
+_FALSE_ITEM, _TRUE_ITEM = _length(1) + b"\0", _length(1) + b"\1"
+FALSE: Final = b"\0"
+TRUE: Final = b"\1"
+
+
+def _array(type: int, items: Sequence[bytes], *, has_null: bool = False) -> bytes:
+    if not items:
+        return _NO_ITEMS(0, 0, type)
+    return _head(1, has_null, type, len(items), 1) + b"".join(items)
+
+
+def texts(values: Sequence[str | None]) -> bytes:
+    """Return a text[]."""
+    items, has_null = [], False
+    for value in values:
+        if value is None:
+            items.append(_NULL)
+            has_null = True
+        else:
+            data = value.encode()
+            items.append(_length(len(data)))
+            items.append(data)
+    if not items:
+        return _NO_ITEMS(0, 0, TEXT)
+    return _head(1, has_null, TEXT, len(values), 1) + b"".join(items)
+
+
+def uuids(values: Sequence[bytes]) -> bytes:
+    """Return a uuid[]."""
+    return _head(1, 0, UUID, len(values), 1) + _UUID_LENGTH + _UUID_LENGTH.join(values)
+
+
+def integers(values: Sequence[int]) -> bytes:
+    """Return an integer[]."""
+    return _array(INTEGER, [_integer(4, value) for value in values])
+
+
+def bigints(values: Sequence[int | None]) -> bytes:
+    """Return a bigint[]; larger values are cut to the largest one."""
+    items = [_NULL if value is None else _bigint(8, min(value, MAX_BIGINT)) for value in values]
+    return _array(BIGINT, items, has_null=None in values)
+
+
+def booleans(values: Sequence[bool]) -> bytes:
+    """Return a boolean[]."""
+    return _array(BOOL, [_TRUE_ITEM if value else _FALSE_ITEM for value in values])
+
+
+def boolean(value: bool) -> bytes:
+    """Return a boolean."""
+    return TRUE if value else FALSE
+
+
+def integer(value: int | None) -> bytes | None:
+    """Return an integer."""
+    return None if value is None else pack("!i", value)
+
+
+def bigint(value: int) -> bytes:
+    """Return a bigint."""
+    return pack("!q", value)
+
+
+class Packed(NamedTuple):
+    """A value in binary form, for a cursor; its type stands in the statement."""
+
+    data: bytes
+
+
+class PackedDumper(Dumper):
+    """Hands packed values on as they are."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Packed) -> bytes:
+        """Return the data."""
+        return obj.data
+
+
+def packed(values: Sequence[bytes | None]) -> list[Packed | None]:
+    """Return values in binary form as parameters of a cursor that knows `PackedDumper`."""
+    return [None if value is None else Packed(value) for value in values]

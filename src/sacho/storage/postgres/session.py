@@ -1,0 +1,86 @@
+"""The connection that appends: one call of the database's append function at a time, bounded in time.
+
+Below psycopg's cursors, on its layer over libpq: a third of an append's time on the client is saved.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+from sacho.storage.postgres.calls import ARGUMENTS, Answer, answers, statement
+from sacho.storage.postgres.connecting import Connection, connect
+
+if TYPE_CHECKING:
+    from sacho.storage.postgres.settings import PostgresSettings
+
+NAME: Final = b"sacho_append"
+GRACE_SECONDS: Final = 5.0
+"""How much longer than the longest wait for a lock an answer may take before the server counts as lost."""
+FORMATS: Final = [pq.Format.BINARY] * len(ARGUMENTS)
+
+
+class AnswerLate(psycopg.OperationalError):
+    """No answer came in time; the append may have happened."""
+
+
+class Session:
+    """A connection with the append function prepared. Used by one thread at a time."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        """Connect. Raises StorageUnreachable or UnsupportedServer."""
+        self.connection: Connection = connect(settings)
+        self._pgconn = self.connection.pgconn
+        self._patience = settings.timeout + GRACE_SECONDS
+        self._statement = statement(settings.schema, [f"${place}" for place in range(1, len(ARGUMENTS) + 1)]).encode()
+        self._is_pooled = self.connection.prepare_threshold is None
+        self._is_prepared = False
+        self._poll = select.poll()
+        self._poll.register(self._pgconn.socket, select.POLLIN)
+
+    def append(self, values: Sequence[bytes | None]) -> list[Answer]:
+        """Call the function and return its answer. Raises psycopg.Error; then the connection may be broken."""
+        pgconn = self._pgconn
+        try:
+            if not self._is_prepared and not self._is_pooled:
+                _checked(pgconn.prepare(NAME, self._statement))
+                self._is_prepared = True
+            if self._is_prepared:
+                pgconn.send_query_prepared(NAME, values, FORMATS, pq.Format.BINARY)
+            else:
+                pgconn.send_query_params(self._statement, values, None, FORMATS, pq.Format.BINARY)
+            self._wait()
+            result = pgconn.get_result()
+            while pgconn.get_result() is not None:
+                pass
+        except BaseException:
+            self.close()
+            raise
+        if result is None:
+            self.close()
+            raise psycopg.OperationalError("the connection was lost")
+        return answers(_checked(result))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def _wait(self) -> None:
+        pgconn, ends = self._pgconn, time.monotonic() + self._patience
+        pgconn.flush()
+        while pgconn.is_busy():
+            if not self._poll.poll(1_000) and time.monotonic() > ends:
+                raise AnswerLate("the server did not answer")
+            pgconn.consume_input()
+
+
+def _checked(result: Any) -> Any:
+    if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
+        raise error_from_result(result)
+    return result

@@ -1,0 +1,153 @@
+"""Writing: what waits in one process goes to the database in one call, each write accepted or refused on its own.
+
+Writes have ids, so a call whose end is unknown is made again: what it wrote is found then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg.errors import UniqueViolation
+
+from sacho.errors import CorruptLog, DuplicateEventId, SachoError, StorageError, StorageUnreachable
+from sacho.events import Write
+from sacho.storage.idempotency import first_result
+from sacho.storage.port import Outcome, Row
+from sacho.storage.postgres.calls import ACCEPTED, Answer, Mode, arguments, outcomes
+from sacho.storage.postgres.connecting import Retrying
+from sacho.storage.postgres.failures import is_lost, is_passing, translate
+from sacho.storage.postgres.locking import Keys, in_order, joined, keys_of
+from sacho.storage.postgres.session import Session
+from sacho.storage.statistics import Counting
+
+if TYPE_CHECKING:
+    from sacho.storage.postgres.settings import PostgresSettings
+
+MOST_ID_RACES: Final = 20
+
+Find = Callable[[Sequence[bytes]], list[Row]]
+
+
+class Writer:
+    """The one connection that appends. `commit` is called by one thread at a time, in the turn of the group commit."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: PostgresSettings,
+        find: Find,
+        counting: Counting,
+        told: Callable[[int], object],
+    ) -> None:
+        self._session: Session | None = session
+        self._settings = settings
+        self._find = find
+        self._counting = counting
+        self._told = told
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Write all that can be, in as few transactions as may be; return what became of each. Raises StorageError."""
+        done: list[Outcome] = []
+        accepted = True
+        try:
+            for some, keys in _together(writes):
+                found, accepted = self._commit(some, in_order(keys), accepted=accepted)
+                done += found
+        except StorageError as error:
+            if not done:
+                raise
+            done += [error] * (len(writes) - len(done))
+        return done
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            self._session.close()
+
+    def _commit(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> tuple[list[Outcome], bool]:
+        """Write in one transaction; return what became of each, and whether the last was accepted as a new one."""
+        started = time.perf_counter()
+        try:
+            rows = self._called(writes, locks, accepted=accepted)
+        except UniqueViolation:
+            return self._one_by_one(writes, accepted=accepted)
+        found = outcomes(writes, rows)
+        told = [self._known(write) if one is None else one for write, one in zip(writes, found, strict=True)]
+        events = [len(part.events) for write, one in zip(writes, found, strict=True) if isinstance(one, list) for part in write.parts]
+        refused = sum(1 for one in told if isinstance(one, SachoError))
+        self._counting.commit(len(writes), refused, sum(events), started)
+        if events:
+            self._told(max(row[2] or 0 for row in rows if row[0] == ACCEPTED))
+        return told, isinstance(found[-1], list)
+
+    def _called(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> list[Answer]:
+        """Call the append function; again where that is safe and helps. Raises UniqueViolation where ids repeat for ever."""
+        settings = self._settings
+        mode = Mode(accepted=accepted, relaxed=settings.is_relaxed, lock_wait=int(1_000 * settings.timeout))
+        retrying, races = Retrying(settings.timeout), 0
+        while True:
+            try:
+                return self._open().append(arguments(writes, locks, mode))
+            except UniqueViolation:
+                mode, races = mode._replace(careful=True), races + 1
+                if races > MOST_ID_RACES:
+                    raise
+            except StorageUnreachable as error:
+                if not retrying.pause():
+                    raise StorageUnreachable(error.where, error.reason, may_have_happened=mode.again) from error
+            except psycopg.Error as error:
+                if is_lost(error):
+                    mode = mode._replace(careful=True, again=True)
+                if not (is_lost(error) or is_passing(error)) or not retrying.pause():
+                    raise translate(error, settings, may_have_happened=mode.again) from error
+
+    def _one_by_one(self, writes: Sequence[Write], *, accepted: bool) -> tuple[list[Outcome], bool]:
+        """Write each on its own; what repeats its own ids is refused."""
+        done: list[Outcome] = []
+        for write in writes:
+            try:
+                first_result(write, ())
+            except DuplicateEventId as refusal:
+                done.append(refusal)
+                accepted = False
+                continue
+            if len(writes) == 1:
+                raise CorruptLog(self._settings.shown, "ids are refused that are not in the log")
+            found, accepted = self._commit([write], in_order(keys_of(write)), accepted=accepted)
+            done += found
+        return done, accepted
+
+    def _known(self, write: Write) -> Outcome:
+        """Return the first result of a write of which ids are in the log, or why it is no repeat."""
+        ids = [event.id for part in write.parts for event in part.events]
+        try:
+            result = first_result(write, self._find(ids))
+        except DuplicateEventId as refusal:
+            return refusal
+        return result or CorruptLog(self._settings.shown, "ids were found that are not there")
+
+    def _open(self) -> Session:
+        """Return the connection, made anew where it was lost."""
+        session = self._session
+        if session is None or session.connection.closed:
+            session = self._session = Session(self._settings)
+        return session
+
+
+def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys]]:
+    """Yield the writes in groups whose keys fit into one transaction, each with its keys."""
+    some: list[Write] = []
+    keys: Keys = {}
+    for write in writes:
+        own = keys_of(write)
+        both = joined(keys, own) if some else own
+        if both is None:
+            yield some, keys
+            some, both = [], own
+        some.append(write)
+        keys = both
+    if some:
+        yield some, keys
