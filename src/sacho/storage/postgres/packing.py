@@ -7,6 +7,7 @@ form: array_recv in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct, pack
 from typing import Final, NamedTuple
 
@@ -40,20 +41,29 @@ def _array(type: int, items: Sequence[bytes], *, has_null: bool = False) -> byte
     return _head(1, has_null, type, len(items), 1) + b"".join(items)
 
 
+_ONE_TEXT: Final = _head(1, 0, TEXT, 1, 1)
+_ONE_NULL_TEXT: Final = _array(TEXT, [_NULL], has_null=True)
+_NO_TEXTS: Final = _array(TEXT, [])
+
+
 def texts(values: Sequence[str | None]) -> bytes:
     """Return a text[]."""
-    items, has_null = [], False
+    if len(values) == 1:  # the common case, at less cost than what follows
+        if (value := values[0]) is None:
+            return _ONE_NULL_TEXT
+        data = value.encode()
+        return b"".join((_ONE_TEXT, _length(len(data)), data))
+    items = []
     for value in values:
         if value is None:
             items.append(_NULL)
-            has_null = True
         else:
             data = value.encode()
             items.append(_length(len(data)))
             items.append(data)
     if not items:
-        return _NO_ITEMS(0, 0, TEXT)
-    return _head(1, has_null, TEXT, len(values), 1) + b"".join(items)
+        return _NO_TEXTS
+    return _head(1, None in values, TEXT, len(values), 1) + b"".join(items)
 
 
 def uuids(values: Sequence[bytes]) -> bytes:
@@ -63,17 +73,36 @@ def uuids(values: Sequence[bytes]) -> bytes:
 
 def integers(values: Sequence[int]) -> bytes:
     """Return an integer[]."""
+    return _few_integers(*values) if len(values) < 2 else _integers(values)
+
+
+def _integers(values: Sequence[int]) -> bytes:
     return _array(INTEGER, [_integer(4, value) for value in values])
+
+
+@lru_cache(maxsize=64)
+def _few_integers(*values: int) -> bytes:
+    return _integers(values)
+
+
+_ONE_NULL_BIGINT: Final = _array(BIGINT, [_NULL], has_null=True)
 
 
 def bigints(values: Sequence[int | None]) -> bytes:
     """Return a bigint[]; larger values are cut to the largest one."""
-    items = [_NULL if value is None else _bigint(8, min(value, MAX_BIGINT)) for value in values]
+    if len(values) == 1 and values[0] is None:
+        return _ONE_NULL_BIGINT
+    items = [_NULL if value is None else _bigint(8, value if value < MAX_BIGINT else MAX_BIGINT) for value in values]
     return _array(BIGINT, items, has_null=None in values)
+
+
+_ONE_FALSE: Final = _array(BOOL, [_FALSE_ITEM])
 
 
 def booleans(values: Sequence[bool]) -> bytes:
     """Return a boolean[]."""
+    if len(values) == 1 and not values[0]:
+        return _ONE_FALSE
     return _array(BOOL, [_TRUE_ITEM if value else _FALSE_ITEM for value in values])
 
 

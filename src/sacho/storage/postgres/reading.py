@@ -138,6 +138,8 @@ class Reading:
         """Yield pages of streams."""
         after = after.partition("\0")[0]  # no name has a NUL, and PostgreSQL's text has none
         ranges = [("", "")] if category is None else [(category, f"{category}\1"), (f"{category}-", f"{category}.")]
+        if category is not None and "-" in category:
+            return
         left = MAX_BIGINT if limit is None else limit
         for first, below in ranges:
             for page in self._streams(after, first, below, left):

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
 NOTIFY_SECONDS: Final = 0.002
-"""The shortest time between two notifications."""
+LONGEST_NOTIFY_SECONDS: Final = 0.02
+"""The shortest time between two notifications, for each append told of by the first; and how long it gets at most.
+
+Each costs as much as half an append: where there are many, one tells of many.
+"""
 POLL_SECONDS: Final = 1.0
 """How often the head is asked for although nothing was heard."""
 POOLED_POLL_SECONDS: Final = 0.02
@@ -44,7 +48,7 @@ class Notifier:
     def __init__(self, settings: PostgresSettings, channel: str) -> None:
         self._settings = settings
         self._channel = channel
-        self._position = 0
+        self._position = self._appends = 0
         self._changed = threading.Event()
         self._closing = False
         self._lock = threading.Lock()
@@ -53,6 +57,7 @@ class Notifier:
     def tell(self, position: int) -> None:
         """Have the others told of a position soon; never blocks."""
         self._position = max(self._position, position)
+        self._appends += 1
         if self._thread is None:
             self._start()
         if not self._changed.is_set():
@@ -77,7 +82,7 @@ class Notifier:
         while not self._closing or told < self._position:
             self._changed.wait()
             self._changed.clear()
-            position = self._position
+            position, appends, self._appends = self._position, self._appends, 0
             try:
                 connection = connection or connect(self._settings)
                 connection.execute(NOTIFY, (self._channel, str(position)))
@@ -90,7 +95,7 @@ class Notifier:
                     break
                 self._changed.set()
                 time.sleep(RECONNECT_SECONDS[0])
-            time.sleep(NOTIFY_SECONDS)
+            time.sleep(min(NOTIFY_SECONDS * appends, LONGEST_NOTIFY_SECONDS))
         if connection is not None:
             connection.close()
 

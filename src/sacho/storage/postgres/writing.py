@@ -19,7 +19,7 @@ from sacho.storage.port import Outcome, Row
 from sacho.storage.postgres.calls import ACCEPTED, Answer, Mode, arguments, outcomes
 from sacho.storage.postgres.connecting import Retrying
 from sacho.storage.postgres.failures import is_lost, is_passing, translate
-from sacho.storage.postgres.locking import Keys, in_order, joined, keys_of
+from sacho.storage.postgres.locking import ALL_ALONE, Keys, in_order, joined, keys_of
 from sacho.storage.postgres.session import Session
 from sacho.storage.statistics import Counting
 
@@ -54,7 +54,10 @@ class Writer:
         accepted = True
         try:
             for some, keys in _together(writes):
-                found, accepted = self._commit(some, in_order(keys), accepted=accepted)
+                refusal = _repeats_itself(some[0])
+                found, accepted = (
+                    ([refusal], False) if refusal else self._commit(some, in_order(keys), accepted=accepted)
+                )
                 done += found
         except StorageError as error:
             if not done:
@@ -70,10 +73,7 @@ class Writer:
     def _commit(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> tuple[list[Outcome], bool]:
         """Write in one transaction; return what became of each, and whether the last was accepted as a new one."""
         started = time.perf_counter()
-        try:
-            rows = self._called(writes, locks, accepted=accepted)
-        except UniqueViolation:
-            return self._one_by_one(writes, accepted=accepted)
+        rows = self._called(writes, locks, accepted=accepted)
         found = outcomes(writes, rows)
         told = [self._known(write) if one is None else one for write, one in zip(writes, found, strict=True)]
         events = [len(part.events) for write, one in zip(writes, found, strict=True) if isinstance(one, list) for part in write.parts]
@@ -84,17 +84,17 @@ class Writer:
         return told, isinstance(found[-1], list)
 
     def _called(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> list[Answer]:
-        """Call the append function; again where that is safe and helps. Raises UniqueViolation where ids repeat for ever."""
+        """Call the append function; again where that is safe and helps."""
         settings = self._settings
         mode = Mode(accepted=accepted, relaxed=settings.is_relaxed, lock_wait=int(1_000 * settings.timeout))
         retrying, races = Retrying(settings.timeout), 0
         while True:
             try:
                 return self._open().append(arguments(writes, locks, mode))
-            except UniqueViolation:
+            except UniqueViolation as error:
                 mode, races = mode._replace(careful=True), races + 1
                 if races > MOST_ID_RACES:
-                    raise
+                    raise CorruptLog(settings.shown, str(error).splitlines()[0]) from error
             except StorageUnreachable as error:
                 if not retrying.pause():
                     raise StorageUnreachable(error.where, error.reason, may_have_happened=mode.again) from error
@@ -103,22 +103,6 @@ class Writer:
                     mode = mode._replace(careful=True, again=True)
                 if not (is_lost(error) or is_passing(error)) or not retrying.pause():
                     raise translate(error, settings, may_have_happened=mode.again) from error
-
-    def _one_by_one(self, writes: Sequence[Write], *, accepted: bool) -> tuple[list[Outcome], bool]:
-        """Write each on its own; what repeats its own ids is refused."""
-        done: list[Outcome] = []
-        for write in writes:
-            try:
-                first_result(write, ())
-            except DuplicateEventId as refusal:
-                done.append(refusal)
-                accepted = False
-                continue
-            if len(writes) == 1:
-                raise CorruptLog(self._settings.shown, "ids are refused that are not in the log")
-            found, accepted = self._commit([write], in_order(keys_of(write)), accepted=accepted)
-            done += found
-        return done, accepted
 
     def _known(self, write: Write) -> Outcome:
         """Return the first result of a write of which ids are in the log, or why it is no repeat."""
@@ -138,11 +122,11 @@ class Writer:
 
 
 def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys]]:
-    """Yield the writes in groups whose keys fit into one transaction, each with its keys."""
+    """Yield the writes in groups that fit into one transaction, each with its keys; alone what will be refused at once."""
     some: list[Write] = []
     keys: Keys = {}
     for write in writes:
-        own = keys_of(write)
+        own = ALL_ALONE if _repeats_itself(write) else keys_of(write)
         both = joined(keys, own) if some else own
         if both is None:
             yield some, keys
@@ -151,3 +135,13 @@ def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys]]
         keys = both
     if some:
         yield some, keys
+
+
+def _repeats_itself(write: Write) -> DuplicateEventId | None:
+    """Return the refusal of a write in which an id stands twice."""
+    try:
+        if len(write.parts) > 1 or len(write.parts[0].events) > 1:
+            first_result(write, ())
+    except DuplicateEventId as refusal:
+        return refusal
+    return None
