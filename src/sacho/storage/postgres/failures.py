@@ -93,7 +93,7 @@ def is_passing(error: psycopg.Error) -> bool:
 def _said(error: psycopg.Error, settings: PostgresSettings) -> str:
     """Return what the server or libpq said, on one line, without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = "; ".join(lines[:2]) or type(error).__name__
+    said = error.diag.message_primary or "; ".join(lines[:2]) or type(error).__name__
     for secret in ("password", "sslpassword"):
         value = settings.parameters.get(secret)
         if value:

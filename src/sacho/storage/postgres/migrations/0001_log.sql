@@ -176,9 +176,10 @@ BEGIN
     END CASE;
 END $$;
 
--- Return the positions that all lists of an item have in common, the first `most` or the last ones. It leaps from list to
--- list, each time to the first position that the next list has at or behind the last one's, so the shortest list bounds
--- the work (leapfrog join: Veldhuizen, 2014).
+-- Return the positions that all lists of an item have in common, the first `most` or the last ones. Each round takes the
+-- next few of every list, keeps what they share up to where the shortest look ends, and leaps to the furthest of their
+-- first ones, so the shortest list bounds the work (after the leapfrog join: Veldhuizen, 2014). It looks at more at a
+-- time where much is shared. Backwards it counts in negative positions.
 CREATE FUNCTION @schema@.item_positions(
     types text[], tags text[], categories text[], after bigint, upto bigint, most integer, backwards boolean
 ) RETURNS SETOF bigint LANGUAGE plpgsql STABLE @settings@ AS $$
@@ -190,10 +191,14 @@ DECLARE
         || CASE WHEN cardinality(types) > 0 THEN ARRAY['type'] END
         || CASE WHEN cardinality(categories) > 0 THEN ARRAY['category'] END;
     names text[];
-    stands_at bigint := CASE WHEN backwards THEN upto ELSE after + 1 END;
-    next_at bigint;
-    list integer := 0;
-    agreed integer := 0;
+    sign bigint := CASE WHEN backwards THEN -1 ELSE 1 END;
+    stands_at bigint := CASE WHEN backwards THEN -upto ELSE after + 1 END;
+    ends_at bigint := CASE WHEN backwards THEN -(after + 1) ELSE upto END;
+    sees_to bigint;
+    leaps_to bigint;
+    few integer := greatest(4, least(most, 256));
+    chunk bigint[];
+    shared bigint[];
     found integer := 0;
 BEGIN
     IF lists = 0 AND backwards THEN
@@ -202,28 +207,34 @@ BEGIN
     ELSIF lists = 0 THEN
         RETURN QUERY SELECT r.position FROM @schema@.event_rows r
             WHERE r.position > after AND r.position <= upto ORDER BY r.position LIMIT most;
+    ELSIF lists = 1 THEN
+        names := CASE kinds[1] WHEN 'tag' THEN tags WHEN 'type' THEN types ELSE categories END;
+        RETURN QUERY SELECT @schema@.list_positions(kinds[1], names, after, upto, most, backwards);
     END IF;
-    WHILE lists > 0 AND found < most LOOP
-        list := list % lists + 1;
-        names := CASE kinds[list] WHEN 'tag' THEN ARRAY[tags[list]] WHEN 'type' THEN types ELSE categories END;
-        IF lists = 1 THEN
-            RETURN QUERY SELECT @schema@.list_positions(kinds[1], names, after, upto, most, backwards);
-            RETURN;
-        END IF;
-        IF backwards THEN
-            next_at := max(p) FROM @schema@.list_positions(kinds[list], names, after, stands_at, 1, true) p;
-        ELSE
-            next_at := min(p) FROM @schema@.list_positions(kinds[list], names, stands_at - 1, upto, 1, false) p;
-        END IF;
-        EXIT WHEN next_at IS NULL;
-        agreed := CASE WHEN next_at = stands_at THEN agreed + 1 ELSE 1 END;
-        stands_at := next_at;
-        IF agreed = lists THEN
-            RETURN NEXT stands_at;
-            found := found + 1;
-            agreed := 0;
-            stands_at := stands_at + CASE WHEN backwards THEN -1 ELSE 1 END;
-        END IF;
+    WHILE lists > 1 AND found < most LOOP
+        sees_to := ends_at;
+        leaps_to := stands_at;
+        FOR list IN 1 .. lists LOOP
+            names := CASE kinds[list] WHEN 'tag' THEN ARRAY[tags[list]] WHEN 'type' THEN types ELSE categories END;
+            chunk := ARRAY(
+                SELECT sign * p
+                FROM @schema@.list_positions(kinds[list], names, CASE WHEN backwards THEN after ELSE stands_at - 1 END,
+                    CASE WHEN backwards THEN -stands_at ELSE upto END, few, backwards) p
+                ORDER BY 1 LIMIT few);
+            IF cardinality(chunk) = 0 THEN
+                RETURN;
+            END IF;
+            leaps_to := greatest(leaps_to, chunk[1]);
+            IF cardinality(chunk) = few THEN
+                sees_to := least(sees_to, chunk[few]);
+            END IF;
+            shared := CASE WHEN list = 1 THEN chunk ELSE ARRAY(SELECT unnest(shared) INTERSECT SELECT unnest(chunk)) END;
+        END LOOP;
+        RETURN QUERY SELECT sign * p FROM unnest(shared) p WHERE p <= sees_to;
+        found := found + (SELECT count(*) FROM unnest(shared) p WHERE p <= sees_to);
+        few := CASE WHEN shared = '{}' THEN greatest(few / 4, 4) ELSE least(few * 4, 512) END;
+        EXIT WHEN sees_to = ends_at;
+        stands_at := greatest(sees_to + 1, leaps_to);
     END LOOP;
 END $$;
 
