@@ -48,9 +48,7 @@ class TestEngines(StorageConformance):
         return opened[0]
 
     @pytest.fixture
-    def reopen(
-        self, engine: str, make: Callable[[], Storage], opened: list[Storage]
-    ) -> Callable[[], Storage] | None:
+    def reopen(self, engine: str, make: Callable[[], Storage], opened: list[Storage]) -> Callable[[], Storage] | None:
         def another() -> Storage:
             opened.append(make())
             return opened[-1]

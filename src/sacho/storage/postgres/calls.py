@@ -132,11 +132,13 @@ def answers(result: PGresult) -> list[Answer]:
     rows: list[Answer] = []
     for row in range(result.ntuples):
         outcome, version, position = (result.get_value(row, column) for column in range(3))
-        rows.append((
-            _integer(outcome or b"\0\0\0\0")[0],
-            None if version is None else _bigint(version)[0],
-            None if position is None else _bigint(position)[0],
-        ))
+        rows.append(
+            (
+                _integer(outcome or b"\0\0\0\0")[0],
+                None if version is None else _bigint(version)[0],
+                None if position is None else _bigint(position)[0],
+            )
+        )
     return rows
 
 
@@ -165,9 +167,9 @@ def query_text(query: Query) -> str:
     """Return a query in the form that the function `matches` takes."""
     if query.is_everything:
         return "[{}]"
-    return _encode([
-        {"types": item.types, "tags": item.tags, "categories": item.categories} for item in query.items
-    ]).decode()
+    return _encode(
+        [{"types": item.types, "tags": item.tags, "categories": item.categories} for item in query.items]
+    ).decode()
 
 
 def _refusal(write: Write, outcome: int, version: int | None, position: int) -> SachoError:

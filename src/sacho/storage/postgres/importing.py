@@ -61,12 +61,14 @@ def _arguments(events: Sequence[ImportedEvent]) -> list[Any]:
     columns = Columns()
     for imported in events:
         columns.add(imported.event)
-    return packed([
-        bigint(ALL),
-        bigints([one.position for one in events]),
-        texts([one.stream for one in events]),
-        bigints([one.version for one in events]),
-        *columns.packed(),
-        bigints([one.recorded_at for one in events]),
-        *columns.packed_tags(),
-    ])
+    return packed(
+        [
+            bigint(ALL),
+            bigints([one.position for one in events]),
+            texts([one.stream for one in events]),
+            bigints([one.version for one in events]),
+            *columns.packed(),
+            bigints([one.recorded_at for one in events]),
+            *columns.packed_tags(),
+        ]
+    )

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-
 BOOL: Final = 16
 BIGINT: Final = 20
 INTEGER: Final = 23
@@ -92,7 +91,7 @@ def bigints(values: Sequence[int | None]) -> bytes:
     """Return a bigint[]; larger values are cut to the largest one."""
     if len(values) == 1 and values[0] is None:
         return _ONE_NULL_BIGINT
-    items = [_NULL if value is None else _bigint(8, value if value < MAX_BIGINT else MAX_BIGINT) for value in values]
+    items = [_NULL if value is None else _bigint(8, min(MAX_BIGINT, value)) for value in values]
     return _array(BIGINT, items, has_null=None in values)
 
 

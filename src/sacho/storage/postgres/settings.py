@@ -85,7 +85,9 @@ def _place(place: str) -> tuple[str, str]:
     if not mark:
         host, port = place, ""
     if port and not port.isdecimal():
-        raise InvalidURL("the port in the postgresql URL is no number; a ':' or '@' in a password is written %3A or %40")
+        raise InvalidURL(
+            "the port in the postgresql URL is no number; a ':' or '@' in a password is written %3A or %40"
+        )
     return unquote(host.strip("[]")), port
 
 

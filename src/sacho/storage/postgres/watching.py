@@ -103,9 +103,7 @@ class Notifier:
 class Watcher:
     """One thread that tells the listeners when the head has risen by anybody's hand."""
 
-    def __init__(
-        self, settings: PostgresSettings, channel: str, wakeups: Wakeups, head: Callable[[], int]
-    ) -> None:
+    def __init__(self, settings: PostgresSettings, channel: str, wakeups: Wakeups, head: Callable[[], int]) -> None:
         self._settings = settings
         self._channel = channel
         self._wakeups = wakeups

@@ -76,7 +76,12 @@ class Writer:
         rows = self._called(writes, locks, accepted=accepted)
         found = outcomes(writes, rows)
         told = [self._known(write) if one is None else one for write, one in zip(writes, found, strict=True)]
-        events = [len(part.events) for write, one in zip(writes, found, strict=True) if isinstance(one, list) for part in write.parts]
+        events = [
+            len(part.events)
+            for write, one in zip(writes, found, strict=True)
+            if isinstance(one, list)
+            for part in write.parts
+        ]
         refused = sum(1 for one in told if isinstance(one, SachoError))
         self._counting.commit(len(writes), refused, sum(events), started)
         if events:
