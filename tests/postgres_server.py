@@ -41,7 +41,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="sacho-pg-"))
         self.port = _free_port()
         self._settings = {**SETTINGS, **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -62,10 +62,10 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, and wait until it answers."""
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        places = ["-h", "127.0.0.1", "-k", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder]
-                + options,
+            self._process = process = subprocess.Popen(
+                [str(self._bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *places, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -79,7 +79,7 @@ class PostgresServer:
                 return
             except psycopg.OperationalError:
                 assert time.monotonic() < ends, (self.folder / "log").read_text()[-2_000:]
-                assert self._process.poll() is None, (self.folder / "log").read_text()[-2_000:]
+                assert process.poll() is None, (self.folder / "log").read_text()[-2_000:]
 
     def stop(self, mode: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends sessions, SIGQUIT is `-m immediate`, which leaves the rest to recovery."""
@@ -164,7 +164,7 @@ def fresh_schema(url: str) -> Iterator[str]:
         yield f"{url}{'&' if '?' in url else '?'}schema={schema}"
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # type: ignore[call-overload]  # of our making
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@
     │   ├── InvalidName             a stream id, tag, type or category out of rules
     │   ├── InvalidAppend           an empty append, a wrong expected version, a wrong id
     │   ├── InvalidQuery            a query, range or limit that cannot be meant
+    │   ├── InvalidConnection       a connection that an append cannot join
     │   ├── InvalidEvent            an event that cannot be written as JSON (NaN, lone surrogates, odd types)
     │   └── PayloadTooLarge         an event over the size limit
     ├── SchemaError                 event classes and stored formats
@@ -81,6 +82,10 @@ class InvalidAppend(InvalidInput):
 
 class InvalidQuery(InvalidInput):
     """A query, range or limit that cannot be meant."""
+
+
+class InvalidConnection(InvalidInput):
+    """A connection that an append cannot join: of another driver, without a transaction, to another log."""
 
 
 class InvalidEvent(InvalidInput):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from sacho.aio.bridging import Bridge, Outbox
+from sacho.aio.joining import AsyncJoined
 from sacho.aio.reading import AsyncReading
 from sacho.aio.subscription import AsyncSubscription, Waker
 from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent
@@ -55,6 +56,11 @@ class AsyncEventStore:
     ) -> list[Appended]:
         """Append to several streams in one atomic write; see EventStore.append_many."""
         return await self._outbox.put(self.blocking.encode_many(appends, condition))
+
+    def joined(self, connection: object) -> AsyncJoined:
+        """Return an `append` that joins a transaction on an asyncio connection of the application; see EventStore.joined."""
+        self.blocking.require(("joined-appends",))
+        return AsyncJoined(self.blocking, connection)
 
     def read(
         self,

@@ -20,6 +20,7 @@ from sacho.errors import (
     SachoError,
     StoreClosed,
     StoreForked,
+    UnsupportedOperation,
     WrongExpectedVersion,
 )
 from sacho.events import Appended, EncodedEvent, Expected, Query, QueryItem, Write, category_of
@@ -32,6 +33,7 @@ from sacho.storage.port import (
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    Joining,
     LogIdentity,
     Outcome,
     Row,
@@ -55,7 +57,7 @@ class MemoryStorage:
     """The log in lists. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "memory"
-    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process"}
+    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process", "joined-appends"}
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         """Begin an empty log. `clock`: nanoseconds since 1970."""
@@ -108,6 +110,10 @@ class MemoryStorage:
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Append at once, and tell at once."""
         tell(self.write_many(writes))
+
+    def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
+        """Refuse: there is no transaction to join."""
+        raise UnsupportedOperation("joined-appends", self.name, self.capabilities)
 
     def head(self) -> int:
         """Return the highest position."""

@@ -7,10 +7,10 @@ event; reads stream in bounded memory, by an index; nothing is ever updated or d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,7 @@ CAPABILITIES = {
     "conditions": "append conditions by query (dynamic consistency boundaries)",
     "cross-process": "several processes may use one log at once",
     "durable": "an acknowledged append survives the end of the process and a power cut",
+    "joined-appends": "an append may join a transaction that the application holds on the log's own database",
     "one-order": "all events of the log stand in one order of positions",
     "unique-ids": "event ids are unique for ever, not only within a window",
 }
@@ -101,6 +102,11 @@ Tell: TypeAlias = Callable[[list[Outcome]], None]
 """Takes the outcomes of writes, in their order. It must not block."""
 
 
+Joining: TypeAlias = Generator[Callable[[], Any], Any, list[Appended]]
+"""An append within a transaction of the application, in steps: call what it yields, await that where the connection is of
+asyncio, and send the result."""
+
+
 class Storage(Protocol):
     """An engine. All methods are thread-safe and blocking, but for `submit`; all raise StorageError where the log fails.
 
@@ -136,6 +142,14 @@ class Storage(Protocol):
 
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Like `write_many`, without waiting: `tell` is called once with the outcomes, by any thread."""
+
+    def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
+        """Return the steps of an append within a transaction that the caller holds on the log's own database.
+
+        It is durable and shown when that commits, and nothing if it rolls back; until then it may hold up others. Raises,
+        in its steps, what `write` does, after which the transaction may be used on; UnsupportedOperation where the
+        engine does not offer "joined-appends"; InvalidInput for a connection that cannot be meant.
+        """
 
     def head(self) -> int:
         """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""

@@ -4,6 +4,7 @@ from sacho.store.connecting import connect, open_storage
 from sacho.store.context import caused_by, current_metadata, metadata
 from sacho.store.event_store import EventStore
 from sacho.store.ids import uuid7
+from sacho.store.joining import Joined
 from sacho.store.reading import Decoding, Reading
 from sacho.store.subscription import Feed, Subscription
 
@@ -11,6 +12,7 @@ __all__ = [
     "Decoding",
     "EventStore",
     "Feed",
+    "Joined",
     "Reading",
     "Subscription",
     "caused_by",

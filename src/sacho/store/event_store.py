@@ -32,6 +32,7 @@ from sacho.schema import Encoding
 from sacho.storage.processes import same_process
 from sacho.store.context import current_metadata
 from sacho.store.ids import new_id, new_ids
+from sacho.store.joining import Joined
 from sacho.store.reading import Decoding, Reading
 from sacho.store.subscription import Feed, Subscription
 
@@ -103,6 +104,19 @@ class EventStore:
     ) -> Future[list[Appended]]:
         """Begin an append and return its future, with one Appended in a list. Bad input is raised at once."""
         return self.storage.submit(self.encode(stream, events, expected, condition))
+
+    def joined(self, connection: object) -> Joined:
+        """Return an `append` and `append_many` that join a transaction which the application holds on `connection`.
+
+        The application's own rows and the events commit together, or neither. The connection is to the log's own
+        database: of psycopg 3, or a connection or session of SQLAlchemy over it. Until it commits, readers of the whole
+        log are not shown what others append meanwhile, and who appends to the same streams waits: keep it short. The
+        engine ends a joined transaction that is idle for longer than the URL's `joined_timeout` (5 seconds).
+
+        Raises UnsupportedOperation where the engine does not offer "joined-appends".
+        """
+        self.require(("joined-appends",))
+        return Joined(self, connection)
 
     def encode(
         self,

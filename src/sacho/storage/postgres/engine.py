@@ -18,6 +18,7 @@ from sacho.storage.port import (
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    Joining,
     LogIdentity,
     Outcome,
     Row,
@@ -28,6 +29,7 @@ from sacho.storage.port import (
 from sacho.storage.postgres.connecting import Readers, connect
 from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
+from sacho.storage.postgres.joining import steps
 from sacho.storage.postgres.reading import Reading
 from sacho.storage.postgres.schema import begin_epoch, prepare
 from sacho.storage.postgres.session import Session
@@ -99,6 +101,11 @@ class PostgresStorage:
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Append without waiting; `tell` gets the outcomes."""
         self._commits.hand_in(writes, tell)
+
+    def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
+        """Return the steps of an append within a transaction of the application."""
+        self._commits.check()
+        return steps(connection, write, self.settings, self._identity.id, is_async=is_async)
 
     def head(self) -> int:
         """Return the highest position below which nothing can appear any more."""
@@ -207,7 +214,7 @@ class PostgresStorage:
 
         def execute(connection: Connection) -> list[Any]:
             with connection.cursor(binary=True) as cursor:
-                cursor.execute(statement.format(schema=self.settings.schema), values)  # type: ignore[arg-type]  # constants
+                cursor.execute(statement.format(schema=self.settings.schema), values)
                 return cursor.fetchall() if cursor.description else []
 
         return self._readers.run(execute)

@@ -44,7 +44,7 @@ def import_batch(connection: Connection, schema: str, events: Sequence[ImportedE
     statement = STATEMENT.format(schema=schema, arguments=typed)
     with connection.cursor() as cursor:
         cursor.adapters.register_dumper(Packed, PackedDumper)
-        problems = cursor.execute(statement, _arguments(events)).fetchall()  # type: ignore[arg-type]  # of constants
+        problems = cursor.execute(statement, _arguments(events)).fetchall()
     if not problems:
         return
     problem, number, actual = problems[0]

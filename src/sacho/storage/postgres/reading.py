@@ -202,7 +202,7 @@ class Reading:
     def _rows(self, statement: str, values: dict[str, Any]) -> list[Any]:
         def execute(connection: Connection) -> list[Any]:
             with connection.cursor(binary=True) as cursor:
-                return cursor.execute(statement, values).fetchall()  # type: ignore[arg-type]  # made of constants
+                return cursor.execute(statement, values).fetchall()
 
         rows: list[Any] = self._run(execute)
         return rows

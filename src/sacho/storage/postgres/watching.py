@@ -184,7 +184,7 @@ class _Watch:
         while not self._stopped:
             try:
                 with connect(self._settings) as connection:
-                    connection.execute(f'LISTEN "{self._channel}"')  # type: ignore[call-overload]  # a name of the log
+                    connection.execute(f'LISTEN "{self._channel}"')
                     pause = RECONNECT_SECONDS[0]
                     self._follow(connection)
             except (psycopg.Error, SachoError, OSError):

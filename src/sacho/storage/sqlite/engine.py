@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from sacho.errors import DuplicateEventId, InvalidAppend, SachoError
+from sacho.errors import DuplicateEventId, InvalidAppend, SachoError, UnsupportedOperation
 from sacho.events import Appended, Query, StreamWrite, Write
 from sacho.storage.group_commit import GroupCommit
 from sacho.storage.idempotency import first_result
@@ -21,6 +21,7 @@ from sacho.storage.port import (
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    Joining,
     LogIdentity,
     Outcome,
     Row,
@@ -62,7 +63,7 @@ class SqliteStorage:
     """The log in a SQLite file. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "sqlite"
-    capabilities = frozenset(CAPABILITIES)
+    capabilities = frozenset(CAPABILITIES) - {"joined-appends"}
 
     def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = time.time_ns) -> None:
         """Open or make the file. `timeout`: for how many seconds a write waits for other processes; `clock`: ns since 1970."""
@@ -105,6 +106,10 @@ class SqliteStorage:
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Append without waiting; `tell` gets the outcomes."""
         self._commits.hand_in(writes, tell)
+
+    def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
+        """Refuse: there is no transaction to join."""
+        raise UnsupportedOperation("joined-appends", self.name, self.capabilities)
 
     def head(self) -> int:
         """Return the highest position."""

@@ -1,0 +1,57 @@
+"""Appends that join a transaction of the application: its own tables and the events commit together, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion
+
+if TYPE_CHECKING:
+    from sacho.storage.port import Joining
+    from sacho.store.event_store import EventStore
+
+
+class Joined:
+    """Appends through one connection of the application. Made by `store.joined(connection)`."""
+
+    def __init__(self, store: EventStore, connection: object) -> None:
+        self._store = store
+        self._connection = connection
+
+    def append(
+        self,
+        stream: str | None,
+        events: Iterable[Any],
+        *,
+        expected: ExpectedVersion = ANY,
+        condition: AppendCondition | None = None,
+    ) -> Appended:
+        """Append within the transaction; see EventStore.append.
+
+        What it returns holds if the transaction commits. After a Conflict the transaction may be used on; after a
+        StorageError it is rolled back.
+        """
+        write = self._store.encode(stream, events, expected, condition)
+        return finished(self._store.storage.join(self._connection, write, is_async=False))[0]
+
+    def append_many(self, appends: Iterable[Append], *, condition: AppendCondition | None = None) -> list[Appended]:
+        """Append to several streams within the transaction; see EventStore.append_many."""
+        write = self._store.encode_many(appends, condition)
+        return finished(self._store.storage.join(self._connection, write, is_async=False))
+
+
+def finished(joining: Joining) -> list[Appended]:
+    """Go through the steps of a joined append; return its result."""
+    go_on: Callable[[], Callable[[], Any]] = joining.__next__
+    while True:
+        try:
+            step = go_on()
+        except StopIteration as done:
+            appended: list[Appended] = done.value
+            return appended
+        try:
+            go_on = partial(joining.send, step())
+        except Exception as error:
+            go_on = partial(joining.throw, error)
