@@ -154,6 +154,26 @@ def info(*, log: Log = DEFAULT_LOG) -> None:
         show_rows(("", ""), shown)
 
 
+@app.command
+def migrate(
+    *,
+    roles: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Also make the database's roles of least rights.")
+    ] = False,
+    log: Log = DEFAULT_LOG,
+) -> None:
+    """Make the log, or bring it to this Sacho's schema. Run it as the owner; older processes go on meanwhile."""
+    with connect(named(log.store)) as store:
+        made = store.storage.make_roles() if roles else ()
+        facts = {"engine": store.storage.name, "log_id": str(store.identity.id), "roles": list(made)}
+    if log.json:
+        say(as_json(facts))
+        return
+    say(f"the log is ready: {facts['log_id']}")
+    for role in made:
+        say(f"role {role}: GRANT {role} TO the role that your processes log in as")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error is one line on standard error."""
     given = sys.argv[1:] if arguments is None else arguments

@@ -20,11 +20,14 @@ def named(url: str | None) -> str:
 
 @contextmanager
 def opened(url: str | None) -> Iterator[EventStore]:
-    """Open a log that is there. Raises StorageFailed where there is none, and leaves it so."""
-    parts = StoreURL.parse(named(url))
+    """Open a log that is there. Raises StorageFailed or LogMissing where there is none, and leaves it so."""
+    given = named(url)
+    parts = StoreURL.parse(given)
     if parts.scheme == "sqlite":
         _check_there(sqlite_path(parts))
-    with connect(named(url)) as store:
+    elif parts.scheme == "postgresql":
+        given = f"{given}{'&' if parts.options else '?'}migrate=no"
+    with connect(given) as store:
         yield store
 
 

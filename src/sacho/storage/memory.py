@@ -57,7 +57,7 @@ class MemoryStorage:
     """The log in lists. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "memory"
-    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process", "joined-appends"}
+    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process", "joined-appends", "roles"}
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         """Begin an empty log. `clock`: nanoseconds since 1970."""
@@ -227,6 +227,10 @@ class MemoryStorage:
             self._check()
             self._identity = self._identity._replace(epoch=self._identity.epoch + 1)
             return self._identity
+
+    def make_roles(self) -> tuple[str, ...]:
+        """Refuse: whoever may open the log may do all."""
+        raise UnsupportedOperation("roles", self.name, self.capabilities)
 
     def observe(self, observer: CommitObserver) -> None:
         """Have every commit reported."""

@@ -35,6 +35,7 @@ CAPABILITIES = {
     "durable": "an acknowledged append survives the end of the process and a power cut",
     "joined-appends": "an append may join a transaction that the application holds on the log's own database",
     "one-order": "all events of the log stand in one order of positions",
+    "roles": "roles of the database with least rights, one for reading and one for appending",
     "unique-ids": "event ids are unique for ever, not only within a window",
 }
 """What an application may require by name: `connect(url, require={"conditions"})`."""
@@ -203,6 +204,12 @@ class Storage(Protocol):
 
     def begin_epoch(self) -> LogIdentity:
         """Begin a new epoch, after a restore; return the new identity."""
+
+    def make_roles(self) -> tuple[str, ...]:
+        """Make the database's roles of least rights, or give them what they lack; return their names.
+
+        Raises UnsupportedOperation where the engine does not offer "roles".
+        """
 
     def observe(self, observer: CommitObserver) -> None:
         """Have every commit reported, for metrics."""

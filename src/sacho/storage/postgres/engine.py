@@ -31,7 +31,7 @@ from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
 from sacho.storage.postgres.joining import steps
 from sacho.storage.postgres.reading import Reading
-from sacho.storage.postgres.schema import begin_epoch, prepare
+from sacho.storage.postgres.schema import begin_epoch, make_roles, prepare
 from sacho.storage.postgres.session import Session
 from sacho.storage.postgres.settings import PostgresSettings
 from sacho.storage.postgres.watching import Notifier, Watcher
@@ -182,6 +182,10 @@ class PostgresStorage:
         """Begin a new epoch."""
         self._identity = self._once(partial(begin_epoch, settings=self.settings))
         return self._identity
+
+    def make_roles(self) -> tuple[str, ...]:
+        """Make the roles for those who read and those who append."""
+        return self._once(partial(make_roles, settings=self.settings))
 
     def observe(self, observer: CommitObserver) -> None:
         """Have every commit reported."""

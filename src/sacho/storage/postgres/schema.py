@@ -80,12 +80,9 @@ def prepare(connection: Connection, settings: PostgresSettings) -> Log:
 
 def make_roles(connection: Connection, settings: PostgresSettings) -> tuple[str, str]:
     """Make the roles for those who read and those who append, and give them their rights; return their names."""
-    try:
-        roles = (files(PACKAGE) / "roles.sql").read_text(encoding="utf-8")
-        with connection.transaction():
-            connection.execute(_filled(roles, {"schema": settings.schema}))
-    except psycopg.Error as error:
-        raise translate(error, settings) from None
+    script = (files(PACKAGE) / "roles.sql").read_text(encoding="utf-8")
+    with connection.transaction():
+        connection.execute(_filled(script, {"schema": settings.schema}))
     return f"{settings.schema}_reader", f"{settings.schema}_writer"
 
 

@@ -63,7 +63,7 @@ class SqliteStorage:
     """The log in a SQLite file. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "sqlite"
-    capabilities = frozenset(CAPABILITIES) - {"joined-appends"}
+    capabilities = frozenset(CAPABILITIES) - {"joined-appends", "roles"}
 
     def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], int] = time.time_ns) -> None:
         """Open or make the file. `timeout`: for how many seconds a write waits for other processes; `clock`: ns since 1970."""
@@ -191,6 +191,10 @@ class SqliteStorage:
         self._execute(NEXT_EPOCH, ())
         self._identity = self._readers.run(partial(identity_of, path=self.path))
         return self._identity
+
+    def make_roles(self) -> tuple[str, ...]:
+        """Refuse: whoever may open the log may do all."""
+        raise UnsupportedOperation("roles", self.name, self.capabilities)
 
     def observe(self, observer: CommitObserver) -> None:
         """Have every commit reported."""
