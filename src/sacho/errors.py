@@ -37,6 +37,7 @@
         ├── LogMissing              there is no log, and none was to be made
         ├── ForeignDatabase         not a database, or not one of Sacho
         ├── NewerSchema             written by a newer Sacho
+        ├── OlderSchema             to be migrated first, by one who may
         ├── CorruptLog
         └── StorageFailed
 
@@ -384,6 +385,18 @@ class NewerSchema(StorageError):
         self.found = found
         self.known = known
         super().__init__(f"{where} has schema {found}, this Sacho knows up to {known}: upgrade sacho")
+
+
+class OlderSchema(StorageError):
+    """The log is to be migrated first, and whoever connects may not. Carries `found` and `known`, schema numbers."""
+
+    def __init__(self, where: str, found: int, known: int) -> None:
+        self.where = where
+        self.found = found
+        self.known = known
+        super().__init__(
+            f"{where} has schema {found}, this Sacho needs {known}: run `sacho migrate --store URL`, as the log's owner"
+        )
 
 
 class CorruptLog(StorageError):

@@ -215,7 +215,7 @@ def test_a_connection_to_another_log_is_refused(store: EventStore, postgres_serv
                 connection.rollback()
                 assert events(other) == []
         finally:
-            admin.execute(f"DROP DATABASE {name}")
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("connection", [None, "postgresql://", object()])

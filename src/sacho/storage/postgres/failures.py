@@ -22,7 +22,7 @@ from sacho.storage.postgres.settings import PostgresSettings
 GRANT: Final = "grant it the role {schema}_writer or {schema}_reader, which `sacho migrate --roles` makes"
 POOLER: Final = (
     "a pooler stands before the server in a mode that cannot work: a log needs whole transactions; set PgBouncer's "
-    "pool_mode to session or transaction, and max_prepared_statements above 0 or Sacho straight to the server"
+    "pool_mode to session or transaction"
 )
 _LOGIN: Final = "check the user, and the password in the URL, PGPASSWORD or ~/.pgpass"
 _LOST: Final = ("57P01", "57P02", "57P03", "25P03", "25P04", "57P05")

@@ -15,6 +15,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA @schema@ TO @schema@_reader, @schema@_write
 GRANT EXECUTE ON FUNCTION
     @schema@.head(),
     @schema@.check_isolation(),
+    @schema@.readable(text),
     @schema@.list_positions(text, text[], bigint, bigint, integer, boolean),
     @schema@.item_positions(text[], text[], text[], bigint, bigint, integer, boolean),
     @schema@.matches(text, bigint, bigint, integer, boolean)

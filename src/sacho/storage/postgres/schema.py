@@ -7,8 +7,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
-from sacho.errors import ConfigurationError, ForeignDatabase, LogMissing, NewerSchema, UnsupportedServer
+from sacho.errors import ForeignDatabase, LogMissing, NewerSchema, OlderSchema, UnsupportedServer
 from sacho.storage.port import LogIdentity
 from sacho.storage.postgres.failures import translate, unreachable
 
@@ -125,10 +126,16 @@ def _log(connection: Connection, settings: PostgresSettings, *, is_durable: bool
 
 def _migrate(connection: Connection, settings: PostgresSettings, version: int) -> None:
     """Run the migrations that are missing, all or none. Older processes go on: what they call stays."""
+    missing = LogMissing(settings.shown) if version == 0 else OlderSchema(settings.shown, version, len(migrations()))
     if not settings.may_migrate:
-        if version == 0:
-            raise LogMissing(settings.shown)
-        raise ConfigurationError(f"{settings.shown} has an older schema: run `sacho migrate --store URL`, as its owner")
+        raise missing
+    try:
+        _run_migrations(connection, settings)
+    except InsufficientPrivilege as error:
+        raise missing from error
+
+
+def _run_migrations(connection: Connection, settings: PostgresSettings) -> None:
     with connection.transaction():
         connection.execute(ONE_AT_A_TIME, {"schema": settings.schema})
         found = _found(connection, settings)

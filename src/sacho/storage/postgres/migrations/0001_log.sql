@@ -56,10 +56,17 @@ CREATE TABLE @schema@.snapshots (
     state bytea NOT NULL
 );
 
--- What people and their tools read. A NUL character in a text is \u0000 in the JSON and survives there.
+-- Return a text as JSON for people. PostgreSQL's operators on JSON fail at a NUL character, so one is shown as U+FFFD.
+CREATE FUNCTION @schema@.readable(value text) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN strpos(value, '\u0000') > 0
+        THEN regexp_replace(value, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') ELSE value END::json
+$$;
+
+-- What people and their tools read.
 CREATE VIEW @schema@.events AS
-SELECT position, stream, version, type, schema_version, data::json AS data, id, tags::json AS tags,
-       metadata::json AS metadata, timestamptz 'epoch' + recorded_at * interval '1 microsecond' AS recorded_at
+SELECT position, stream, version, type, schema_version, @schema@.readable(data) AS data, id, tags::json AS tags,
+       @schema@.readable(metadata) AS metadata,
+       timestamptz 'epoch' + recorded_at * interval '1 microsecond' AS recorded_at
 FROM @schema@.event_rows;
 
 -- The log is append-only, whoever writes: only the functions below, which keep its order, may insert.
@@ -289,7 +296,7 @@ CREATE FUNCTION @schema@.append(
     correlation_ids text[], tag_events integer[], tag_names text[],
     careful boolean, accepted boolean, again boolean, relaxed boolean, lock_wait integer, idle integer
 ) RETURNS TABLE (outcome integer, version bigint, "position" bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ SET sacho.appending = 'yes' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ AS $$
 #variable_conflict use_column
 DECLARE
     key bigint;
@@ -326,6 +333,7 @@ BEGIN
     END LOOP;
     PERFORM @schema@.register_append(coalesce(pg_sequence_last_value('@schema@.positions'), 0));
     now_at := @schema@.microseconds();
+    PERFORM set_config('sacho.appending', 'yes', true);
     FOR write IN 1 .. cardinality(write_parts) LOOP
         last_part := done_parts + write_parts[write];
         done_events := last_event;
@@ -403,6 +411,7 @@ BEGIN
         done_parts := last_part;
         done_tags := done_tags + write_tags[write];
     END LOOP;
+    PERFORM set_config('sacho.appending', 'no', true);
     IF idle IS NOT NULL THEN
         PERFORM pg_notify('@channel@', position::text);
     END IF;
@@ -432,7 +441,7 @@ CREATE FUNCTION @schema@.import_events(
     ids uuid[], types text[], schema_versions integer[], data text[], tags text[], metadata text[],
     correlation_ids text[], recorded_at bigint[], tag_events integer[], tag_names text[]
 ) RETURNS TABLE (problem integer, number integer, actual bigint)
-LANGUAGE plpgsql VOLATILE @settings@ SET sacho.appending = 'yes' AS $$
+LANGUAGE plpgsql VOLATILE @settings@ AS $$
 #variable_conflict use_column
 DECLARE
     last_position bigint;
@@ -468,12 +477,14 @@ BEGIN
     PERFORM @schema@.register_append(positions[1] - 1);
     PERFORM setval('@schema@.positions', greatest(pg_sequence_last_value('@schema@.positions'),
         positions[cardinality(positions)]));
+    PERFORM set_config('sacho.appending', 'yes', true);
     INSERT INTO @schema@.event_rows
     SELECT positions[n], streams[n], versions[n], types[n], schema_versions[n], data[n], ids[n], tags[n], metadata[n],
         correlation_ids[n], recorded_at[n], NULL
     FROM generate_series(1, cardinality(positions)) n;
     INSERT INTO @schema@.event_tags
     SELECT tag_names[n], positions[tag_events[n]] FROM generate_series(1, cardinality(tag_names)) n;
+    PERFORM set_config('sacho.appending', 'no', true);
 END $$;
 
 -- Nobody but the owner may do anything until `sacho migrate --roles` says otherwise.
