@@ -82,7 +82,10 @@ def is_lost(error: psycopg.Error) -> bool:
     code = error.sqlstate or ""
     if code:
         return code.startswith("08") or code in _LOST
-    return isinstance(error, psycopg.OperationalError) and not isinstance(error, PoolTimeout)
+    # libpq's own words come without a code, those about a result as a plain DatabaseError
+    return type(error) is psycopg.DatabaseError or (
+        isinstance(error, psycopg.OperationalError) and not isinstance(error, PoolTimeout)
+    )
 
 
 def is_passing(error: psycopg.Error) -> bool:
