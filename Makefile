@@ -44,11 +44,14 @@ format: $(VENV)/dev ## Format the code and mend what can be mended
 clean: ## Remove what was built
 	rm -rf $(VENV) .site .mypy_cache .ruff_cache .hypothesis
 
-# The tests count syncs from outside the process by strace, where it may be had; otherwise they say that they skip.
+# The tests count syncs from outside the process by strace, and put PgBouncer before the server, where these may be had;
+# otherwise they say that they skip. RUNLEVEL=1: no service is started by its installation.
 .PHONY: tools
 tools:
-	@command -v strace >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
-		{ apt-get update -qq && apt-get install -y -qq strace; } >/dev/null 2>&1; } || true
+	@{ command -v strace && { command -v pgbouncer || test -x /usr/sbin/pgbouncer; }; } >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		{ apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends strace pgbouncer; } \
+		>/dev/null 2>&1; } || true
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sacho needs Python 3.11 or newer")'

@@ -49,14 +49,14 @@ class LogIdentity(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How far reads may go. `last` is at or above the head.
+    """How far reads may go. Up to `head` nothing can appear any more in the whole log.
 
-    Up to `head` nothing can appear any more in the whole log. No event that was acknowledged before stands above `last`:
-    the events of one stream come in turn, so a read of one may go as far.
+    The events of one stream come in turn, so a read of one may go up to `stream`, at or above the head: no event that was
+    acknowledged before is missed.
     """
 
     head: int
-    last: int
+    stream: int
 
 
 class StreamInfo(NamedTuple):

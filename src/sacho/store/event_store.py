@@ -158,7 +158,7 @@ class EventStore:
         bounds = self.storage.bounds()
 
         def pages() -> Iterator[list[Any]]:
-            return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=bounds.last)
+            return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=bounds.stream)
 
         return Reading(bounds.head, pages, self._raw if raw else self._typed)
 

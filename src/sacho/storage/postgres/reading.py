@@ -43,7 +43,10 @@ OF_QUERY: Final = """position = ANY (ARRAY(
     SELECT {schema}.matches(%(query)s::text, %(after)s, %(to)s, %(most)s::integer, {backwards})))"""
 OF_CORRELATION: Final = "correlation_id = %(id)s::text AND position > %(after)s AND position <= %(to)s"
 
-HEAD: Final = "SELECT head, last FROM {schema}.head()"
+HEAD: Final = "SELECT {schema}.head()"
+VERSION: Final = """
+SELECT version FROM {schema}.event_rows WHERE stream = %(stream)s::text ORDER BY version DESC LIMIT 1
+"""
 FIND: Final = "SELECT {columns} FROM {schema}.event_rows WHERE id = ANY (%(ids)s::uuid[]) ORDER BY position"
 STREAMS: Final = """
 WITH RECURSIVE listed AS (
@@ -103,18 +106,29 @@ class Reading:
         self._run = run
         self._schema = schema
 
-    def bounds(self) -> tuple[int, int]:
-        """Return the head, and a position that no event acknowledged before the call is above."""
-        head, last = self._rows(HEAD.format(schema=self._schema), {})[0]
-        return head, last
+    def head(self) -> int:
+        """Return the head."""
+        head: int = self._rows(HEAD.format(schema=self._schema), {})[0][0]
+        return head
 
     def stream(
         self, stream: str, after: int, to: int | None, limit: int | None, head: int, *, backwards: bool
     ) -> Iterator[list[Row]]:
-        """Yield pages of one stream."""
-        upto = MAX_BIGINT if to is None else to
-        values = {"stream": stream, "after": _cut(after), "to": _cut(upto), "head": _cut(head)}
-        return self._pages(OF_STREAM, "version", values, limit, backwards=backwards)
+        """Yield pages of one stream; where there are several, up to what is there when the first one was read.
+
+        A page is one snapshot, in which each append is whole.
+        """
+        values = {
+            "stream": stream,
+            "after": _cut(after),
+            "to": _cut(MAX_BIGINT if to is None else to),
+            "head": _cut(head),
+        }
+        for page in self._pages(OF_STREAM, "version", values, limit, backwards=backwards):
+            if values["after"] == _cut(after) and not backwards and is_full(page):
+                last = self._rows(VERSION.format(schema=self._schema), {"stream": stream})
+                values["to"] = min(values["to"], last[0][0])
+            yield page
 
     def query(self, query: Query, after: int, to: int, limit: int | None, *, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
@@ -153,8 +167,7 @@ class Reading:
 
     def position_at(self, recorded_at: int) -> int:
         """Return the last position recorded at or before a time that readers may be shown."""
-        head, _ = self.bounds()
-        rows = self._rows(POSITION_AT.format(schema=self._schema), {"at": _cut(recorded_at), "head": head})
+        rows = self._rows(POSITION_AT.format(schema=self._schema), {"at": _cut(recorded_at), "head": self.head()})
         return rows[0][0] if rows else 0
 
     def log_bytes(self) -> int:
@@ -180,7 +193,7 @@ class Reading:
             rows = self._rows(statement, {**values, "most": most})
             if rows:
                 yield rows
-            if len(rows) < most and sum([len(row[5]) for row in rows]) < CHUNK_BYTES:
+            if len(rows) < most and not is_full(rows):
                 return
             left -= len(rows)
             values["to" if backwards else "after"] = rows[-1][column] - backwards
@@ -206,6 +219,11 @@ class Reading:
 
         rows: list[Any] = self._run(execute)
         return rows
+
+
+def is_full(page: list[Row]) -> bool:
+    """Tell whether a page ended because it was full, so that more may follow."""
+    return len(page) == CHUNK_ROWS or sum([len(row[5]) for row in page]) >= CHUNK_BYTES
 
 
 def _cut(bound: int) -> int:

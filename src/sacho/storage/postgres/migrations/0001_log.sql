@@ -101,14 +101,16 @@ CREATE FUNCTION @schema@.low_bits(value bigint) RETURNS integer LANGUAGE sql IMM
     SELECT (((value + 2147483648) & 4294967295) - 2147483648)::integer
 $$;
 
--- Return the head: the highest position below which nothing can appear any more; and `last`, a position that no event
--- acknowledged before the call is above. The order of the three steps is what it rests on: an append registers the
--- sequence's last value before it takes positions, so one that may still write at or below `last` is seen as registered,
--- or is seen by the third step, whose snapshot is younger. The head is the position of an event, since a value that was
--- taken and rolled back may be given out again after a crash. No append of several events is cut in two.
-CREATE FUNCTION @schema@.head(OUT head bigint, OUT last bigint) LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ AS $$
+-- Return the head: the highest position below which nothing can appear any more. The order of the three steps is what it
+-- rests on: an append registers the sequence's last value before it takes positions, so one that may still write at or
+-- below `last` is seen as registered, or is seen by the third step, whose snapshot is younger. The head is the position of
+-- an event, since a value that was taken and rolled back may be given out again after a crash. No append of several events
+-- is cut in two.
+CREATE FUNCTION @schema@.head() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ AS $$
 DECLARE
+    last bigint;
     bound bigint;
+    head bigint;
     first_cut bigint;
 BEGIN
     PERFORM @schema@.check_isolation();
@@ -127,7 +129,9 @@ BEGIN
         head := coalesce(head, 0);
         SELECT min(append_from) INTO first_cut FROM @schema@.event_rows
         WHERE position > head AND append_from <= head;
-        EXIT WHEN first_cut IS NULL;
+        IF first_cut IS NULL THEN
+            RETURN head;
+        END IF;
         bound := first_cut - 1;
     END LOOP;
 END $$;
