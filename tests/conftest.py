@@ -40,6 +40,22 @@ def postgres_url(postgres_server_url: str) -> Iterator[str]:
         yield url
 
 
+ENGINES = ("memory", "sqlite", "postgres")
+
+
+@pytest.fixture
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Returns the URL of an empty log of an engine, the same for the whole test."""
+
+    def find(engine: str) -> str:
+        if engine == "postgres":
+            found: str = request.getfixturevalue("postgres_url")
+            return found
+        return "memory://" if engine == "memory" else f"sqlite:///{tmp_path / 'log.db'}"
+
+    return find
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "proof" in Path(item.path).parts:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
+from tests.conftest import ENGINES
 
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> str:
     """Names an empty log."""
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'aio.db'}"
+    return url_of(request.param)

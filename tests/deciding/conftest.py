@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import sacho
 from sacho import EventStore
+from tests.conftest import ENGINES
 from tests.deciding.accounts import REGISTRY
 
 
@@ -18,9 +19,8 @@ def file_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'accounts.db'}"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, file_url: str) -> Iterator[EventStore]:
+@pytest.fixture(params=ENGINES)
+def store(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> Iterator[EventStore]:
     """An empty store."""
-    url = "memory://" if request.param == "memory" else file_url
-    with sacho.connect(url, registry=REGISTRY) as opened:
+    with sacho.connect(url_of(request.param), registry=REGISTRY) as opened:
         yield opened

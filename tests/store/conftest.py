@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 import sacho
 from sacho import EventStore
+from tests.conftest import ENGINES
 from tests.store.seats import REGISTRY
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, url_of: Callable[[str], str]) -> str:
     """Names an empty log."""
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'log.db'}"
+    return url_of(request.param)
 
 
 @pytest.fixture

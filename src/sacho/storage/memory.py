@@ -121,7 +121,7 @@ class MemoryStorage:
             self._check()
             return self._head()
 
-    def bounds(self) -> Bounds:
+    def bounds(self, stream: str) -> Bounds:
         """Return the head, twice: no append is under way beside it."""
         head = self.head()
         return Bounds(head, head)

@@ -49,10 +49,10 @@ class LogIdentity(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How far reads may go. Up to `head` nothing can appear any more in the whole log.
+    """How far reads may go now. Up to `head` nothing can appear any more in the whole log.
 
-    The events of one stream come in turn, so a read of one may go up to `stream`, at or above the head: no event that was
-    acknowledged before is missed.
+    The events of one stream come in turn, so a read of one goes up to the position `stream`: no event of it that was
+    acknowledged before is missed, wherever the head is.
     """
 
     head: int
@@ -155,8 +155,8 @@ class Storage(Protocol):
     def head(self) -> int:
         """Return the highest position that a reader of the whole log may be shown; 0 for an empty log."""
 
-    def bounds(self) -> Bounds:
-        """Return the head, and up to where one stream may be read so that no acknowledged event is missed."""
+    def bounds(self, stream: str) -> Bounds:
+        """Return the head, and up to which position the stream may be read."""
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int

@@ -155,7 +155,7 @@ class EventStore:
         """
         checked_name("stream id", stream)
         check_range(after, to, limit)
-        bounds = self.storage.bounds()
+        bounds = self.storage.bounds(stream)
 
         def pages() -> Iterator[list[Any]]:
             return self.storage.read(stream, after=after, to=to, limit=limit, backwards=backwards, head=bounds.stream)

@@ -30,7 +30,6 @@ from sacho.storage.postgres.connecting import Readers, connect
 from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
 from sacho.storage.postgres.joining import steps
-from sacho.storage.postgres.packing import MAX_BIGINT
 from sacho.storage.postgres.reading import Reading
 from sacho.storage.postgres.schema import begin_epoch, make_roles, prepare
 from sacho.storage.postgres.session import Session
@@ -112,9 +111,9 @@ class PostgresStorage:
         """Return the highest position below which nothing can appear any more."""
         return self._reading.head()
 
-    def bounds(self) -> Bounds:
-        """Return the head; one stream is read to its end, since its appends come in turn."""
-        return Bounds(self._reading.head(), MAX_BIGINT)
+    def bounds(self, stream: str) -> Bounds:
+        """Return the head, and up to where a stream may be read now: its appends come in turn."""
+        return self._reading.bounds(stream)
 
     def read(
         self, stream: str, *, after: int, to: int | None, limit: int | None, backwards: bool, head: int

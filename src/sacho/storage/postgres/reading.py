@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sacho.events import Query
-from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, CategoryInfo, Row, StreamInfo, moment
+from sacho.storage.port import CHUNK_BYTES, CHUNK_ROWS, Bounds, CategoryInfo, Row, StreamInfo, moment
 from sacho.storage.postgres.calls import indexed, query_text
 from sacho.storage.postgres.packing import MAX_BIGINT
 
@@ -44,9 +44,11 @@ OF_QUERY: Final = """position = ANY (ARRAY(
 OF_CORRELATION: Final = "correlation_id = %(id)s::text AND position > %(after)s AND position <= %(to)s"
 
 HEAD: Final = "SELECT {schema}.head()"
-VERSION: Final = """
-SELECT version FROM {schema}.event_rows WHERE stream = %(stream)s::text ORDER BY version DESC LIMIT 1
+BOUNDS: Final = """
+SELECT {schema}.head(), coalesce((
+    SELECT position FROM {schema}.event_rows WHERE stream = %(stream)s::text ORDER BY version DESC LIMIT 1), 0)
 """
+"""The head, and the last position of a stream, which ends an append of it."""
 FIND: Final = "SELECT {columns} FROM {schema}.event_rows WHERE id = ANY (%(ids)s::uuid[]) ORDER BY position"
 STREAMS: Final = """
 WITH RECURSIVE listed AS (
@@ -111,24 +113,21 @@ class Reading:
         head: int = self._rows(HEAD.format(schema=self._schema), {})[0][0]
         return head
 
+    def bounds(self, stream: str) -> Bounds:
+        """Return the head, and up to where a stream may be read now."""
+        return Bounds(*self._rows(BOUNDS.format(schema=self._schema), {"stream": stream})[0])
+
     def stream(
         self, stream: str, after: int, to: int | None, limit: int | None, head: int, *, backwards: bool
     ) -> Iterator[list[Row]]:
-        """Yield pages of one stream; where there are several, up to what is there when the first one was read.
-
-        A page is one snapshot, in which each append is whole.
-        """
+        """Yield pages of one stream."""
         values = {
             "stream": stream,
             "after": _cut(after),
             "to": _cut(MAX_BIGINT if to is None else to),
             "head": _cut(head),
         }
-        for page in self._pages(OF_STREAM, "version", values, limit, backwards=backwards):
-            if values["after"] == _cut(after) and not backwards and is_full(page):
-                last = self._rows(VERSION.format(schema=self._schema), {"stream": stream})
-                values["to"] = min(values["to"], last[0][0])
-            yield page
+        return self._pages(OF_STREAM, "version", values, limit, backwards=backwards)
 
     def query(self, query: Query, after: int, to: int, limit: int | None, *, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
@@ -193,7 +192,7 @@ class Reading:
             rows = self._rows(statement, {**values, "most": most})
             if rows:
                 yield rows
-            if len(rows) < most and not is_full(rows):
+            if len(rows) < most and sum([len(row[5]) for row in rows]) < CHUNK_BYTES:
                 return
             left -= len(rows)
             values["to" if backwards else "after"] = rows[-1][column] - backwards
@@ -219,11 +218,6 @@ class Reading:
 
         rows: list[Any] = self._run(execute)
         return rows
-
-
-def is_full(page: list[Row]) -> bool:
-    """Tell whether a page ended because it was full, so that more may follow."""
-    return len(page) == CHUNK_ROWS or sum([len(row[5]) for row in page]) >= CHUNK_BYTES
 
 
 def _cut(bound: int) -> int:

@@ -115,7 +115,7 @@ class SqliteStorage:
         """Return the highest position."""
         return self._near(reading.head)
 
-    def bounds(self) -> Bounds:
+    def bounds(self, stream: str) -> Bounds:
         """Return the head, twice: no append is under way beside it."""
         head = self.head()
         return Bounds(head, head)

@@ -224,6 +224,7 @@ def _uses(storage: Storage) -> list[Callable[[], object]]:
         lambda: storage.submit(writing("seats-1", noted())).result(20),
         lambda: storage.hand_in([writing("seats-1", noted())], lambda _: done.set()),
         storage.head,
+        lambda: storage.bounds("seats-1"),
         lambda: of_stream(storage, "seats-1", head=1),
         lambda: list(storage.read_all(Query(), after=0, to=1, limit=None, backwards=False)),
         lambda: list(storage.correlated("c", after=0, to=1)),

@@ -62,6 +62,16 @@ class ReadingConformance:
         assert [row[2] for row in of_stream(storage, "seats-1", head=head, backwards=True)] == [3, 2, 1]
         assert of_stream(storage, "seats-1", head=0) == []
 
+    def test_a_stream_may_be_read_as_far_as_it_was_acknowledged(self, storage: Storage) -> None:
+        """At least to its last event, wherever the head of the whole log is."""
+        done = append(storage, "seats-1", *notes(3))
+        append(storage, "seats-2", noted())
+        bounds = storage.bounds("seats-1")
+        assert bounds.stream >= done.position
+        assert bounds.head == storage.head()
+        assert [row[2] for row in of_stream(storage, "seats-1", head=bounds.stream)] == [1, 2, 3]
+        assert of_stream(storage, "never", head=storage.bounds("never").stream) == []
+
     # --- the whole log --------------------------------------------------------------------------------
 
     def test_the_log_is_read_in_ranges_of_positions(self, storage: Storage) -> None:

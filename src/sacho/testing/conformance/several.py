@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
+
+import msgspec
 
 from sacho.errors import AppendConditionFailed, SachoError, UnsupportedOperation, WrongExpectedVersion
 from sacho.events import NO_STREAM, Appended, QueryItem, Write
@@ -114,6 +117,35 @@ class SeveralConformance:
         assert [_told(outcome) for outcome in outcomes] == [1, 2, WrongExpectedVersion, 3, WrongExpectedVersion]
         assert len(of_stream(storage, "seats-1")) == 3
 
+    def test_a_write_follows_one_that_was_accepted(self, storage: Storage) -> None:
+        """As commands for one stream do that were decided in turn; also where their tags are too many for one commit."""
+        chain = [writing("seats-1", noted(), expected=0), *(_following("seats-1", version) for version in range(1, 5))]
+        assert [_told(outcome) for outcome in storage.write_many(chain)] == [1, 2, 3, 4, 5]
+        tags = [[f"k:{write}-{tag}" for tag in range(120)] for write in range(4)]
+        chain = [_following("seats-1", 5 + number, tags=some) for number, some in enumerate(tags)]
+        chain[0] = msgspec.structs.replace(chain[0], follows=False)
+        assert [_told(outcome) for outcome in storage.write_many(chain)] == [6, 7, 8, 9]
+
+    def test_a_write_does_not_follow_one_that_was_refused(self, storage: Storage) -> None:
+        """What was decided on events that are not there is refused, though its own version were right."""
+        outcomes = storage.write_many(
+            [
+                writing("seats-1", noted(), expected=7),
+                _following("seats-1", 0),
+                _following("seats-1", 0),
+                writing("seats-1", noted(), expected=0),
+                _following("seats-1", 1),
+            ]
+        )
+        assert [_told(outcome) for outcome in outcomes] == [*[WrongExpectedVersion] * 3, 1, 2]
+
+    def test_a_write_does_not_follow_a_repeat(self, storage: Storage) -> None:
+        """The repeat was recorded before; whoever decided on top of it did not know of what came since."""
+        first = writing("seats-1", noted(), expected=0)
+        storage.write(first)
+        outcomes = storage.write_many([first, _following("seats-1", 1)])
+        assert [_told(outcome) for outcome in outcomes] == [1, WrongExpectedVersion]
+
     def test_later_of_many_writes_are_held_to_their_conditions_by_earlier(self, storage: Storage) -> None:
         """A condition counts what the writes before it have written, and not what they were refused."""
         asks_for(storage, "conditions")
@@ -170,6 +202,11 @@ class SeveralConformance:
         storage.hand_in(writes, lambda outcomes: told.append(outcomes) or done.set())  # type: ignore[func-returns-value]
         assert comes_true(done)
         assert [[_told(outcome) for outcome in outcomes] for outcomes in told] == [[1, WrongExpectedVersion, 1]]
+
+
+def _following(stream: str, version: int, tags: Sequence[str] = ()) -> Write:
+    """Return a write that rests on the one before it."""
+    return Write((part(stream, noted(tags=tags), expected=version),), follows=True)
 
 
 def _told(outcome: Outcome) -> object:

@@ -386,7 +386,7 @@ BEGIN
         ) THEN
             outcome := 3;
         END IF;
-        accepted := coalesce(outcome = 3 AND again, true);
+        accepted := outcome IS NULL OR (outcome = 3 AND again);
         IF outcome IS NOT NULL THEN
             RETURN NEXT;
         ELSE
