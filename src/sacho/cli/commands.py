@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from sacho.cli.ending import ended
 from sacho.cli.escaping import visible
 from sacho.cli.following import followed
 from sacho.cli.lines import as_json, line_of, write_of
-from sacho.cli.opening import named, opened
+from sacho.cli.opening import migrating, named, opened
 from sacho.cli.options import DEFAULT_LOG, UNFILTERED, WHOLE, Filters, Limit, Log, Range, found, with_globals_last
 from sacho.cli.showing import event_row, say, say_lines, show_events, show_rows
 from sacho.errors import InvalidAppend
@@ -163,7 +164,7 @@ def migrate(
     log: Log = DEFAULT_LOG,
 ) -> None:
     """Make the log, or bring it to this Sacho's schema. Run it as the owner; older processes go on meanwhile."""
-    with connect(named(log.store)) as store:
+    with connect(migrating(named(log.store), may=True)) as store:
         made = store.storage.make_roles() if roles else ()
         facts = {"engine": store.storage.name, "log_id": str(store.identity.id), "roles": list(made)}
     if log.json:
@@ -177,6 +178,9 @@ def migrate(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error is one line on standard error."""
     given = sys.argv[1:] if arguments is None else arguments
+    logging.getLogger("psycopg").addHandler(
+        logging.NullHandler()
+    )  # what it would say of lost connections, the error says
     sys.exit(ended(lambda: _run(given), given))
 
 

@@ -25,10 +25,16 @@ def opened(url: str | None) -> Iterator[EventStore]:
     parts = StoreURL.parse(given)
     if parts.scheme == "sqlite":
         _check_there(sqlite_path(parts))
-    elif parts.scheme == "postgresql":
-        given = f"{given}{'&' if parts.options else '?'}migrate=no"
-    with connect(given) as store:
+    with connect(migrating(given, may=False)) as store:
         yield store
+
+
+def migrating(url: str, *, may: bool) -> str:
+    """Return the URL with the word whether a log may be made or migrated, where its engine asks for that."""
+    parts = StoreURL.parse(url)
+    if parts.scheme != "postgresql":
+        return url
+    return f"{url}{'&' if parts.options else '?'}migrate={'yes' if may else 'no'}"
 
 
 def _check_there(path: Path) -> None:

@@ -79,6 +79,11 @@ class Retrying:
         self._ends = time.monotonic() + timeout
         self._pause = 0.005
 
+    @property
+    def left(self) -> float:
+        """How many seconds are left, at least a moment."""
+        return max(self._ends - time.monotonic(), 0.001)
+
     def pause(self) -> bool:
         """Wait a moment and return True; return False at once when the time is over."""
         if time.monotonic() + self._pause > self._ends:
@@ -115,7 +120,7 @@ class Readers:
         while True:
             self._check()
             try:
-                with self._pool.connection() as connection:
+                with self._pool.connection(timeout=retrying.left) as connection:
                     return work(connection)
             except PoolTimeout as error:
                 connect(self._settings).close()  # says so where it is the server that does not answer

@@ -84,7 +84,7 @@ def _place(place: str) -> tuple[str, str]:
     host, mark, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
     if not mark:
         host, port = place, ""
-    if (port and not port.isdecimal()) or (":" in host and not host.startswith("[")):
+    if (port and not port.isdecimal()) or (":" in host and not (host.startswith("[") and host.endswith("]"))):
         raise InvalidURL(
             "the port in the postgresql URL is no number; a ':' or '@' in a password is written %3A or %40"
         )
