@@ -142,3 +142,22 @@ def test_no_head_lies_within_an_append(postgres_url: str, postgres_server_url: s
                 admin.execute(f"SELECT setval('{schema}.positions', {last})")
                 expected = 9 if last == 9 else 3
                 assert store.head() == expected
+
+
+@pytest.mark.parametrize("start", [2**31 - 3, 2**32 - 3, 5 * 2**32 - 3, 2**62])
+def test_the_head_is_right_where_the_low_bits_of_positions_turn_over(
+    postgres_url: str, postgres_server_url: str, start: int
+) -> None:
+    """Appends in flight are registered by the low 32 bits of a position."""
+    schema = postgres_url.rpartition("schema=")[2]
+    with sacho.connect(postgres_url) as store, psycopg.connect(postgres_server_url, autocommit=True) as admin:
+        store.append("a-1", [RawEvent("A", None)])
+        admin.execute(f"SELECT setval('{schema}.positions', {start})")
+        for _ in range(4):
+            before = store.head()
+            with psycopg.connect(postgres_server_url) as slow:
+                joined = store.joined(slow).append("slow-1", [RawEvent("Slow", None)])
+                for _ in range(2):
+                    store.append("a-1", [RawEvent("A", None)])
+                assert store.head() == before
+            assert store.head() == joined.position + 2
