@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import cyclopts
 from rich.console import Console
 
-from examples.conference.race import Race, register
+from examples.conference.race import STORE, Race, register
 from examples.conference.report import show, watch
 from sacho import SachoError
 
@@ -28,7 +29,7 @@ def race(*, store: str | None = None, json: bool = False, registrants: HowMany =
     Parameters
     ----------
     store
-        URL of the event store to use, such as sqlite:///race.db; a file of its own in a temporary folder if left out.
+        URL of the event store to use, such as sqlite:///race.db or a postgresql:// one; a file of its own in a temporary folder if left out.
     json
         Print the result as one JSON object, for programs.
     registrants
@@ -48,9 +49,9 @@ def race(*, store: str | None = None, json: bool = False, registrants: HowMany =
 
 
 @app.command(show=False)
-def registrants(url: str, conference_id: str, first: int, last: int) -> int:
+def registrants(conference_id: str, first: int, last: int) -> int:
     """Be one of the processes of a race: the registrants from `first` up to, not including, `last`."""
-    register(url, conference_id, range(first, last))
+    register(os.environ[STORE], conference_id, range(first, last))
     return 0
 
 

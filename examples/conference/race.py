@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from sacho import CommandHandler, EventStore, Query, QueryItem
 ON_SALE: Final[Seats] = {"general": 120, "workshop": 40, "cocktail": 60}
 PROCESSES: Final = 2
 THREADS: Final = 8
+STORE: Final = "SACHO_STORE"
+"""The variable that tells the processes of a race which store to use."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -84,8 +87,17 @@ class Race:
         return judge(store, self.conference_id, self.registrants)
 
     def _process(self, first: int, last: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "examples.conference", "registrants", self.url, self.conference_id]
-        return subprocess.Popen([*command, str(first), str(last)])  # noqa: S603 - our own program
+        command = [
+            sys.executable,
+            "-m",
+            "examples.conference",
+            "registrants",
+            self.conference_id,
+            str(first),
+            str(last),
+        ]
+        environment = {**os.environ, STORE: self.url}  # it may have a password, which arguments would show to all
+        return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program
 
 
 def register(url: str, conference_id: str, numbers: Iterable[int]) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,9 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
 
 
-def test_a_race_prints_one_json_object_and_is_sound(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'race.db'}"
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_a_race_prints_one_json_object_and_is_sound(engine: str, url_of: Callable[[str], str]) -> None:
+    url = url_of(engine)
     done = demo("race", "--json", "--store", url)
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
@@ -41,8 +43,9 @@ def test_a_race_prints_one_json_object_and_is_sound(tmp_path: Path) -> None:
         assert result["remaining"][seat_type] >= 0
 
 
-def test_what_a_race_says_stands_in_its_log(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'race.db'}"
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_what_a_race_says_stands_in_its_log(engine: str, url_of: Callable[[str], str]) -> None:
+    url = url_of(engine)
     result = json.loads(demo("race", "--json", "--store", url, "--registrants", "60").stdout)
     with sacho.connect(url) as store:
         query = Query(QueryItem(tags=[f"conference:{result['conference_id']}"]))
