@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import fresh_schema, given_or_started
+from tests.postgres_server import fresh_database, fresh_schema, given_or_started
 
 IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
 
@@ -54,6 +54,13 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
         return "memory://" if engine == "memory" else f"sqlite:///{tmp_path / 'log.db'}"
 
     return find
+
+
+@pytest.fixture
+def postgres_database_url(postgres_server_url: str) -> Iterator[str]:
+    """A database of its own, in which there is nothing yet."""
+    with fresh_database(postgres_server_url) as url:
+        yield url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,14 +15,20 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES_WITH_CODE = [page for page in PAGES if program(page.read_text(encoding="utf-8")).strip()]
 PATIENCE_SECONDS = 60
+DATABASE = "SACHO_POSTGRES_URL"
+"""A page that names this variable finds the URL of an empty PostgreSQL database in it."""
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_code_of_a_page_runs_and_shows_what_the_page_says(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs_and_shows_what_the_page_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    wants_server = DATABASE in page.read_text(encoding="utf-8")
+    given = {DATABASE: request.getfixturevalue("postgres_database_url")} if wants_server else {}
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.documents", str(page)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **given},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

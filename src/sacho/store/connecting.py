@@ -50,8 +50,10 @@ def connect(
     `memory://` lives in this process; `sqlite:///conference.db` is a file (three slashes and a relative path, four and
     an absolute one), made if it is not there; `?timeout=SECONDS` bounds how long a write waits for other processes
     (30). `postgresql://user:password@host:port/database` is a schema of a database, made if it is not there and rights
-    allow; `?schema=NAME` names it (sacho), and the production page tells of its other options. `registry` names the event classes (all declared ones by default), `require` the capabilities that the
-    application relies on, `max_event_bytes` the largest event as JSON.
+    allow; `?schema=NAME` names it (sacho), and the page "Move to PostgreSQL" tells of the other options.
+
+    `registry` names the event classes (all declared ones by default), `require` the capabilities that the application
+    relies on, `max_event_bytes` the largest event as JSON.
 
     Raises UnknownScheme, InvalidURL, UnsupportedOperation, MissingExtra; ForeignDatabase, NewerSchema, CorruptLog and
     other StorageErrors.
