@@ -22,11 +22,12 @@ from sacho.errors import (
     StorageBusy,
     StorageFailed,
     StorageUnreachable,
+    UnsupportedOperation,
     UnsupportedServer,
 )
 from sacho.storage.postgres import PostgresSettings, connecting
 from sacho.store.connecting import StoreURL
-from tests.postgres_server import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
+from tests.postgres_server import GIVEN_URL, PASSWORD, PASSWORD_IN_URL, own_server_or_skip, running_server
 
 NOTED = RawEvent("Noted", None)
 
@@ -100,6 +101,7 @@ def test_no_secret_is_shown(store: EventStore) -> None:
         ("postgresql://u:secret@h/d?schema=a%22b", "schema"),
         ("postgresql://u:secret@h/d?timeout=never", "timeout"),
         ("postgresql://u:secret@h/d?pool=0", "pool"),
+        ("postgresql://u:secret@h/d?pool=2.5", "pool"),
         ("postgresql://u:secret@h/d?migrate=maybe", "migrate"),
         ("postgresql://u:secret@h/d?durability=none", "durability"),
     ],
@@ -166,9 +168,18 @@ def test_a_statement_that_the_server_cancels_is_told(postgres_url: str) -> None:
             store.storage._execute("SELECT pg_sleep(5)", ())  # type: ignore[attr-defined]
 
 
-def test_a_server_that_does_not_sync_is_not_durable(postgres_server_url: str, store: EventStore) -> None:
+def test_a_log_with_relaxed_durability_is_not_called_durable(store: EventStore, postgres_url: str) -> None:
     assert "durable" in store.capabilities
-    assert not {"conditions", "one-order", "unique-ids"} - store.capabilities
+    with sacho.connect(f"{postgres_url}&durability=relaxed") as relaxed:
+        assert store.capabilities - relaxed.capabilities == {"durable"}
+
+
+def test_a_server_that_does_not_sync_is_not_called_durable() -> None:
+    own_server_or_skip()
+    with running_server(fsync="off") as server, sacho.connect(server.url()) as store:
+        assert "durable" not in store.capabilities
+        with pytest.raises(UnsupportedOperation, match="durable"):
+            sacho.connect(server.url(), require={"durable"})
 
 
 # --- poolers ----------------------------------------------------------------------------------------------

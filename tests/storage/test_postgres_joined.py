@@ -218,6 +218,29 @@ def test_a_connection_to_another_log_is_refused(store: EventStore, postgres_serv
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def test_a_connection_to_a_database_without_a_log_is_refused_and_may_be_used_on(
+    store: EventStore, postgres_server_url: str
+) -> None:
+    elsewhere = f"{postgres_server_url.rpartition('/')[0]}/template1"
+    with psycopg.connect(elsewhere) as connection:
+        with pytest.raises(InvalidConnection, match="another log"):
+            store.joined(connection).append("orders-1", [PAID])
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_joined_append_waits_no_longer_than_others_and_leaves_the_settings_alone(
+    postgres_url: str, postgres_server_url: str
+) -> None:
+    with sacho.connect(f"{postgres_url}&timeout=0.1") as store:
+        with psycopg.connect(postgres_server_url) as first, psycopg.connect(postgres_server_url) as second:
+            store.joined(first).append("orders-1", [PAID])
+            with pytest.raises(StorageFailed, match="roll it back"):
+                store.joined(second).append("orders-1", [PAID])
+            assert first.execute("SHOW lock_timeout").fetchone() == ("0",)
+            first.rollback()
+            second.rollback()
+
+
 @pytest.mark.parametrize("connection", [None, "postgresql://", object()])
 def test_what_is_no_connection_is_refused(store: EventStore, connection: object) -> None:
     with pytest.raises(InvalidConnection, match="psycopg 3"):

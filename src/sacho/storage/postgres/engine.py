@@ -68,7 +68,8 @@ class PostgresStorage:
             session.close()
             raise
         self._identity = log.identity
-        self.capabilities = frozenset(CAPABILITIES) - (set() if log.is_durable else {"durable"})
+        is_durable = log.is_durable and not settings.is_relaxed
+        self.capabilities = frozenset(CAPABILITIES) - (set() if is_durable else {"durable"})
         self._counting = Counting()
         self._wakeups = Wakeups()
         self._readers = Readers(settings)

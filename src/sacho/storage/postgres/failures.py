@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import psycopg
@@ -96,9 +97,10 @@ def is_passing(error: psycopg.Error) -> bool:
 def _said(error: psycopg.Error, settings: PostgresSettings) -> str:
     """Return what the server or libpq said, on one line, without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = error.diag.message_primary or "; ".join(lines[:2]) or type(error).__name__
+    if error.diag.message_primary:
+        return error.diag.message_primary
+    said = "; ".join(lines[:2]) or type(error).__name__
     for secret in ("password", "sslpassword"):
-        value = settings.parameters.get(secret)
-        if value:
-            said = said.replace(value, "***")
+        if value := settings.parameters.get(secret):
+            said = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", said)
     return said

@@ -27,6 +27,7 @@ from sacho.storage.postgres.reading import COLUMNS, FIND
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
+HAS_LOG: Final = "SELECT to_regclass('{schema}.log') IS NOT NULL"
 LOG_ID: Final = "SELECT id FROM {schema}.log"
 KNOWN: Final = "a psycopg 3 connection, or a connection or session of SQLAlchemy that uses it (postgresql+psycopg://)"
 ROLL_BACK: Final = "the transaction failed ({}): roll it back and try again; nothing of it was written"
@@ -51,10 +52,17 @@ def _append(
     cursor: Any, write: Write, settings: PostgresSettings, log_id: UUID
 ) -> Generator[Step, Any, list[Appended]]:
     """Append with a cursor of the transaction."""
-    rows = yield from _rows(cursor, LOG_ID.format(schema=settings.schema), ())
-    if not rows or rows[0][0] != log_id:
+    rows = yield from _rows(cursor, HAS_LOG.format(schema=settings.schema), ())
+    if rows[0][0]:  # asked first, since an error would take the transaction with it
+        rows = yield from _rows(cursor, LOG_ID.format(schema=settings.schema), ())
+    if rows[0][0] != log_id:
         raise InvalidConnection(f"the connection is to another log than {settings.shown}; nothing was written")
-    mode = Mode(careful=True, relaxed=settings.is_relaxed, idle=int(1_000 * settings.joined_timeout))
+    mode = Mode(
+        careful=True,
+        relaxed=settings.is_relaxed,
+        lock_wait=int(1_000 * settings.timeout),
+        idle=int(1_000 * settings.joined_timeout),
+    )
     values = packed(arguments([write], in_order(keys_of(write)), mode))
     rows = yield from _rows(cursor, statement(settings.schema, ["%b"] * len(ARGUMENTS)), values)
     (outcome,) = outcomes([write], rows)

@@ -10,6 +10,8 @@ BEGIN
     END IF;
 END $$;
 
+-- again, since a restore without privileges forgets it
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @schema@ FROM PUBLIC;
 GRANT USAGE ON SCHEMA @schema@ TO @schema@_reader, @schema@_writer;
 GRANT SELECT ON ALL TABLES IN SCHEMA @schema@ TO @schema@_reader, @schema@_writer;
 GRANT EXECUTE ON FUNCTION

@@ -26,7 +26,7 @@ SETTINGS: Final = (
 LARGEST_LOCK: Final = 2**31 - 1
 
 FOUND: Final = """
-SELECT current_setting('server_encoding'), current_setting('fsync'),
+SELECT current_setting('server_encoding'), current_setting('fsync'), pg_is_in_recovery(),
        EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s),
        EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %(schema)s),
        EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -42,6 +42,12 @@ ENTER_VERSION: Final = "UPDATE {schema}.log SET schema_version = %s"
 NEXT_EPOCH: Final = "UPDATE {schema}.log SET epoch = epoch + 1 RETURNING id, epoch"
 
 
+STANDBY: Final = (
+    "the server is a standby, which does not know what is in flight on the primary; connect to the primary, or name all "
+    "hosts with commas between them"
+)
+
+
 class Log(NamedTuple):
     """The log as it was found: its identity, the channel that tells of appends, whether the server writes to the disk."""
 
@@ -53,6 +59,7 @@ class Log(NamedTuple):
 class _Found(NamedTuple):
     encoding: str
     fsync: str
+    is_standby: bool
     has_schema: bool
     has_content: bool
     has_log: bool
@@ -63,6 +70,8 @@ def prepare(connection: Connection, settings: PostgresSettings) -> Log:
     try:
         with connection.transaction():  # a pooler that cannot give whole transactions says so here
             found = _found(connection, settings)
+            if found.is_standby:
+                raise UnsupportedServer(settings.shown, STANDBY)
             if found.encoding != "UTF8":
                 raise UnsupportedServer(
                     settings.shown, f"the database's encoding is {found.encoding}; create one with ENCODING 'UTF8'"

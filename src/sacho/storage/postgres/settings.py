@@ -60,7 +60,7 @@ class PostgresSettings(msgspec.Struct, frozen=True):
             _shown(parameters, schema),
             schema,
             _number("timeout", own.get("timeout", "30"), least=0.001),
-            int(_number("pool", own.get("pool", str(DEFAULT_POOL)), least=1)),
+            _count("pool", own.get("pool", str(DEFAULT_POOL))),
             _choice("migrate", own.get("migrate", "yes"), ("yes", "no")) == "yes",
             _choice("durability", own.get("durability", "strict"), ("strict", "relaxed")) == "relaxed",
             _number("joined_timeout", own.get("joined_timeout", "5"), least=0.001),
@@ -139,3 +139,9 @@ def _number(name: str, value: str, *, least: float) -> float:
     if not least <= number < 1e6:
         raise InvalidURL(f"{name}={value!r} is no number from {least:g}")
     return number
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) < 10_000:
+        raise InvalidURL(f"{name}={value!r} is no whole number from 1")
+    return int(value)

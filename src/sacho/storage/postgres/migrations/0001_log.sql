@@ -114,6 +114,9 @@ DECLARE
     first_cut bigint;
 BEGIN
     PERFORM @schema@.check_isolation();
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'a standby does not know what is in flight on the primary' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
     last := coalesce(pg_sequence_last_value('@schema@.positions'), 0);
     -- the distance from `last` back to each registered value, by their low 32 bits; one registered since lies ahead
     SELECT last - max(distance) INTO bound
@@ -290,7 +293,7 @@ $$;
 -- `careful`: look for ids first. Without, a repeated id violates the unique index, and the caller comes again with care.
 -- `accepted`: whether the write before the first one was accepted. `again`: the caller does not know whether it was here
 -- before; then a write that is found counts as accepted for the one that follows it. `lock_wait`: the longest wait for a
--- lock, in milliseconds. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
+-- lock, in milliseconds, unless the user's transaction has one of its own. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
 -- and (from PostgreSQL 17 on) six times that for how long it may last, since it holds up others.
 CREATE FUNCTION @schema@.append(
     locks bigint[],
@@ -303,6 +306,7 @@ CREATE FUNCTION @schema@.append(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ AS $$
 #variable_conflict use_column
 DECLARE
+    waits_before text := current_setting('lock_timeout');
     key bigint;
     now_at bigint;
     done_parts integer := 0;
@@ -322,7 +326,7 @@ BEGIN
     IF NOT relaxed AND current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF lock_wait IS NOT NULL THEN
+    IF idle IS NULL OR current_setting('lock_timeout') = '0' THEN
         PERFORM set_config('lock_timeout', lock_wait::text, true);
     END IF;
     IF idle IS NOT NULL THEN
@@ -417,6 +421,7 @@ BEGIN
     END LOOP;
     PERFORM set_config('sacho.appending', 'no', true);
     IF idle IS NOT NULL THEN
+        PERFORM set_config('lock_timeout', waits_before, true);
         PERFORM pg_notify('@channel@', position::text);
     END IF;
 END $$;
