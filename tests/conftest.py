@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import fresh_database, fresh_schema, given_or_started
+from servers.postgres import fresh_database
+from tests.postgres_server import fresh_schema, given_or_started
 
 IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
 

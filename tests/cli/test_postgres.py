@@ -10,9 +10,9 @@ import pytest
 
 import sacho
 from sacho import RawEvent
+from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
 from tests.cli.program import line, read_lines, run, started
 from tests.cli.test_ending import told
-from tests.postgres_server import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
 
 
 def test_a_log_is_appended_to_read_and_told_of(postgres_url: str) -> None:

@@ -27,7 +27,8 @@ from sacho.errors import (
 )
 from sacho.storage.postgres import PostgresSettings, connecting
 from sacho.store.connecting import StoreURL
-from tests.postgres_server import GIVEN_URL, PASSWORD, PASSWORD_IN_URL, own_server_or_skip, running_server
+from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
+from tests.postgres_server import own_server_or_skip, running_server
 
 NOTED = RawEvent("Noted", None)
 
