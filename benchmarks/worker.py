@@ -6,32 +6,27 @@ garbage collector's heap of one side away from the others.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from types import FrameType
+from typing import Any
 
 from benchmarks.job import Job
+from benchmarks.processes import leave_on_sigterm
 
 
-def find(run: str) -> Callable[[Job], float]:
+def find(run: str) -> Callable[..., Any]:
     """Return the function that `module:function` names."""
     module, _, function = run.partition(":")
-    found: Callable[[Job], float] = getattr(import_module(module), function)
+    found: Callable[..., Any] = getattr(import_module(module), function)
     return found
 
 
 def main() -> None:
     """Measure, and say what came out."""
-    signal.signal(signal.SIGTERM, _leave)
+    leave_on_sigterm()
     job = Job.decode(sys.stdin.buffer.read())
     print(float(find(sys.argv[1])(job)), flush=True)
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    """End by an exception, so that what was started (a peer's server) is ended too."""
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

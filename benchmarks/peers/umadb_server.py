@@ -20,6 +20,7 @@ from umadb import Client, Event
 
 from benchmarks.domain import Reservation, conference_id, going_round, reservations
 from benchmarks.job import Job
+from benchmarks.processes import running
 from benchmarks.timing import seconds, seconds_in_threads
 
 SERVE = "from umadb.umadb_server_cli import main; main()"
@@ -77,16 +78,8 @@ def _server(directory: Path) -> Iterator[Client]:
     """Run a server on a free port with a fresh database; end it, and only it, by its process."""
     address = f"127.0.0.1:{_free_port()}"
     command = [sys.executable, "-c", SERVE, "--listen", address, "--db-path", str(directory / "uma.db")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         yield _connected(address, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _connected(address: str, process: subprocess.Popen[bytes]) -> Client:
