@@ -13,12 +13,15 @@ class Job(msgspec.Struct, frozen=True):
     """One measurement of one side, in a process of its own.
 
     `directory` is empty and goes away afterwards; `prepared` is the run's, and holds what was built once for all rounds.
+    On PostgreSQL, `database` and `prepared_database` are the URLs of databases that are the same for it; else empty.
     """
 
     directory: Path
     prepared: Path
     round: int = 0
     quick: bool = False
+    database: str = ""
+    prepared_database: str = ""
 
     def count(self, full: int, quick: int) -> int:
         """Return how many to do: `full`, or `quick` where only is tried whether everything runs."""

@@ -8,19 +8,20 @@ from collections.abc import Sequence
 import sacho
 from benchmarks.domain import STREAMS, Reservation, going_round, reservation, reservations
 from benchmarks.job import Job
-from benchmarks.ours.seats import SeatsReserved, TaggedSeatsReserved, url
+from benchmarks.ours.logs import fresh
+from benchmarks.ours.seats import SeatsReserved, TaggedSeatsReserved
 from benchmarks.timing import seconds, seconds_in_tasks, seconds_in_threads
 from sacho import AppendCondition, EventStore, Query, QueryItem
 from sacho.aio import AsyncEventStore
 
 WARM_UP = 100
-"""How many appends of a hundred make the WAL as long as it gets, so that no timed one makes the file longer."""
+"""How many appends of a hundred make SQLite's WAL as long as it gets, so that no timed one makes the file longer."""
 
 
 def one(job: Job) -> float:
     """Events a second: one thread, one event per append, over 20 streams, each at the version expected."""
     count = job.count(4_000, 200)
-    with sacho.connect(url(job.file("log.db"))) as store:
+    with sacho.connect(fresh(job)) as store:
         append_hundreds(store, "before", WARM_UP)
         _append_singly(store, "warm", going_round(100, 1))
         wanted = going_round(count, 1)
@@ -30,16 +31,12 @@ def one(job: Job) -> float:
 def sixteen_threads(job: Job) -> float:
     """Events a second: 16 threads with one store, one event per append, each thread in a stream of its own."""
     each = job.count(1_000, 30)
-    with sacho.connect(url(job.file("log.db"))) as store:
-
-        def append(stream: str, wanted: Sequence[Reservation]) -> None:
-            for number, fields in enumerate(wanted):
-                store.append(stream, [SeatsReserved(*fields)], expected=number)
-
+    with sacho.connect(fresh(job)) as store:
         append_hundreds(store, "before", WARM_UP)
         wanted = [reservations(caller, range(each)) for caller in range(16)]
-        seconds_in_threads(16, lambda caller: append(f"warm-{caller}", wanted[caller][:20]))
-        return 16 * each / seconds_in_threads(16, lambda caller: append(f"seats-{caller}", wanted[caller]))
+        seconds_in_threads(16, lambda caller: append_in_turn(store, f"warm-{caller}", wanted[caller][:20]))
+        took = seconds_in_threads(16, lambda caller: append_in_turn(store, f"seats-{caller}", wanted[caller]))
+        return 16 * each / took
 
 
 def sixty_four_tasks(job: Job) -> float:
@@ -50,7 +47,7 @@ def sixty_four_tasks(job: Job) -> float:
 def hundred(job: Job) -> float:
     """Events a second: one thread, 100 events per append, each with an id (made by the store) and one tag."""
     appends = job.count(200, 10)
-    with sacho.connect(url(job.file("log.db"))) as store:
+    with sacho.connect(fresh(job)) as store:
         append_hundreds(store, "before", WARM_UP)
         wanted = going_round(appends, 100)
         return 100 * appends / seconds(lambda: _append_hundreds(store, "seats", wanted))
@@ -71,6 +68,12 @@ def append_hundreds(store: EventStore, category: str, appends: int) -> None:
     _append_hundreds(store, category, going_round(appends, 100))
 
 
+def append_in_turn(store: EventStore, stream: str, wanted: Sequence[Reservation]) -> None:
+    """Append one event after the other to one stream, which is not there yet."""
+    for number, fields in enumerate(wanted):
+        store.append(stream, [SeatsReserved(*fields)], expected=number)
+
+
 def _append_singly(store: EventStore, category: str, wanted: Sequence[Sequence[Reservation]]) -> None:
     for number, (fields,) in enumerate(wanted):
         version, stream = divmod(number, STREAMS)
@@ -85,22 +88,22 @@ def _append_hundreds(store: EventStore, category: str, wanted: Sequence[Sequence
 
 
 async def _sixty_four_tasks(job: Job, each: int) -> float:
-    async with sacho.connect_async(url(job.file("log.db"))) as store:
+    async with sacho.connect_async(fresh(job)) as store:
         append_hundreds(store.blocking, "before", WARM_UP)
         wanted = [reservations(caller, range(each)) for caller in range(64)]
-        await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"warm-{caller}", wanted[caller][:5]))
-        took = await seconds_in_tasks(64, lambda caller: _append_in_turn(store, f"seats-{caller}", wanted[caller]))
+        await seconds_in_tasks(64, lambda caller: _append_async(store, f"warm-{caller}", wanted[caller][:5]))
+        took = await seconds_in_tasks(64, lambda caller: _append_async(store, f"seats-{caller}", wanted[caller]))
         return 64 * each / took
 
 
-async def _append_in_turn(store: AsyncEventStore, stream: str, wanted: Sequence[Reservation]) -> None:
+async def _append_async(store: AsyncEventStore, stream: str, wanted: Sequence[Reservation]) -> None:
     for number, fields in enumerate(wanted):
         await store.append(stream, [SeatsReserved(*fields)], expected=number)
 
 
 def _tagged(job: Job, *, conditional: bool) -> float:
     count = job.count(3_000, 200)
-    with sacho.connect(url(job.file("log.db"))) as store:
+    with sacho.connect(fresh(job)) as store:
         append_hundreds(store, "before", WARM_UP)
         _append_tagged(store, _unique(1_000_000, 100), conditional=conditional)
         wanted = _unique(2_000_000, count)

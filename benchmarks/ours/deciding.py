@@ -8,7 +8,8 @@ import sacho
 from benchmarks.domain import SEAT_TYPE, conference_id, reservation
 from benchmarks.job import Job
 from benchmarks.ours.appending import WARM_UP, append_hundreds
-from benchmarks.ours.seats import AddSeats, Command, MakeReservation, SeatsDecider, SeatsEvent, State, url
+from benchmarks.ours.logs import fresh
+from benchmarks.ours.seats import AddSeats, Command, MakeReservation, SeatsDecider, SeatsEvent, State
 from benchmarks.timing import seconds, seconds_in_tasks
 from sacho import CommandHandler
 from sacho.aio import AsyncCommandHandler
@@ -39,7 +40,7 @@ def cached_decide_append(job: Job) -> float:
 
 
 async def _hot_entity(job: Job, each: int) -> float:
-    async with sacho.connect_async(url(job.file("log.db"))) as store:
+    async with sacho.connect_async(fresh(job)) as store:
         handler: AsyncHandler = AsyncCommandHandler(store, SeatsDecider())
         append_hundreds(store.blocking, "before", WARM_UP)
         for stream in ("seats-warm", "seats-1"):
@@ -59,7 +60,7 @@ async def _book(handler: AsyncHandler, stream: str, caller: int, count: int) -> 
 
 def _decide(job: Job, cache_size: int | None) -> float:
     entities = job.count(100, 5)
-    with sacho.connect(url(job.file("log.db"))) as store:
+    with sacho.connect(fresh(job)) as store:
         handler: Handler
         if cache_size is None:
             handler = CommandHandler(store, SeatsDecider())

@@ -10,7 +10,8 @@ import sacho
 from benchmarks.domain import SEAT_TYPE, conference_id, reservation
 from benchmarks.job import Job
 from benchmarks.memory import peak_mib, resident_mib
-from benchmarks.ours.seats import Command, SeatsAdded, SeatsDecider, SeatsEvent, State, TaggedSeatsReserved, url
+from benchmarks.ours.logs import url
+from benchmarks.ours.seats import Command, SeatsAdded, SeatsDecider, SeatsEvent, State, TaggedSeatsReserved
 from benchmarks.timing import seconds
 from sacho import Append, AppendCondition, CommandHandler, Event, EventStore, Query, QueryItem
 

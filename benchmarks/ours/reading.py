@@ -1,4 +1,4 @@
-"""Sacho's reads, from files that were built once and copied for each round; the copy is not timed."""
+"""Sacho's reads, from logs that were built once; a file is copied for each round, which is not timed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import time
 import sacho
 from benchmarks.domain import SEAT_TYPE, conference_id, reservation
 from benchmarks.job import Job
-from benchmarks.ours.seats import Command, SeatsAdded, SeatsDecider, SeatsEvent, SeatsReserved, State, url
+from benchmarks.ours.logs import for_reading, prepared
+from benchmarks.ours.seats import Command, SeatsAdded, SeatsDecider, SeatsEvent, SeatsReserved, State
 from benchmarks.timing import seconds
 from sacho import CommandHandler, EventStore
 
 ENTITY_EVENTS = 1_000
 PASSES = 5
-ENTITIES_FILE = "entities-sacho.db"
-LOG_FILE = "log-sacho.db"
+ENTITIES = "entities"
+LOG = "log"
 
 
 def build_entities(job: Job) -> float:
     """Build entities of 1,000 events; return events a second."""
     entities = job.count(20, 2)
-    with sacho.connect(url(job.prepared / ENTITIES_FILE)) as store:
+    with sacho.connect(prepared(job, ENTITIES)) as store:
         return entities * ENTITY_EVENTS / seconds(lambda: _build(store, entities, ENTITY_EVENTS))
 
 
 def load_entities(job: Job) -> float:
     """Events a second: entities of 1,000 events folded to their state, one after the other, from the log each time."""
-    with sacho.connect(url(job.copy_of(ENTITIES_FILE))) as store:
+    with sacho.connect(for_reading(job, ENTITIES)) as store:
         handler: CommandHandler[Command, State, SeatsEvent] = CommandHandler(store, SeatsDecider())
         streams = [info.stream for info in store.streams("seats")]
 
@@ -43,13 +44,13 @@ def load_entities(job: Job) -> float:
 def build_log(job: Job) -> float:
     """Build the log that is read; return events a second."""
     events = job.count(100_000, 2_000)
-    with sacho.connect(url(job.prepared / LOG_FILE)) as store:
+    with sacho.connect(prepared(job, LOG)) as store:
         return events / seconds(lambda: _build(store, events // 100, 100))
 
 
 def read_log(job: Job) -> float:
     """Events a second: every event of the log as a RecordedEvent with its typed event, in order."""
-    with sacho.connect(url(job.copy_of(LOG_FILE))) as store:
+    with sacho.connect(for_reading(job, LOG)) as store:
         _read(store, 1_000)
         started = time.perf_counter()
         count = _read(store, None)

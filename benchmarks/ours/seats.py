@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import msgspec
 
@@ -87,8 +86,3 @@ class SeatsDecider(Decider[Command, State, SeatsEvent]):
         change = event.seats if isinstance(event, SeatsAdded) else -event.seats
         remaining = state.remaining
         return State({**remaining, event.seat_type: remaining.get(event.seat_type, 0) + change})
-
-
-def url(path: Path) -> str:
-    """Return the URL of a log in a file."""
-    return f"sqlite:///{path.absolute()}"

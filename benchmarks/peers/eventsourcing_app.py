@@ -1,35 +1,33 @@
-"""The `eventsourcing` library: an Application on its SQLite module, with its own JSON transcoder and mapper.
+"""The `eventsourcing` library: an Application on its SQLite or PostgreSQL module, with its own JSON transcoder and mapper.
 
-Its connections come in WAL mode with synchronous=FULL; `_application` makes sure of it. Events are its own classes with
-its timestamp. The classes `apply` themselves, which is faster than its `@event` decorator.
+Events are its own classes with its timestamp. The classes `apply` themselves, which is faster than its `@event` decorator.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import IntegrityError
-from eventsourcing.sqlite import SQLiteApplicationRecorder
 
-from benchmarks.domain import SEAT_TYPE, STREAMS, Reservation, going_round, reservation
+from benchmarks.domain import SEAT_TYPE, STREAMS, Reservation, going_round, reservation, reservations
 from benchmarks.job import Job
+from benchmarks.peers.eventsourcing_places import Place, check_durability, for_reading, fresh, prepared
 from benchmarks.timing import seconds, seconds_in_threads
 
 WARM_UP = 100
-"""How many saves of a hundred make the WAL as long as it gets, so that no timed save makes the file longer."""
+"""How many saves of a hundred make SQLite's WAL as long as it gets, so that no timed save makes the file longer."""
 ENOUGH_SEATS = 100_000_000
 COMMANDS_PER_ENTITY = 20
 ENTITY_EVENTS = 1_000
 PAGE = 2_000
-ENTITIES_FILE = "entities-eventsourcing.db"
-LOG_FILE = "log-eventsourcing.db"
+ENTITIES = "entities"
+LOG = "log"
 CACHE = {"AGGREGATE_CACHE_MAXSIZE": "1000"}
 
 
@@ -66,7 +64,7 @@ class Bookings(Application[UUID]):  # type: ignore[misc]  # as above
 def append_one(job: Job) -> float:
     """Events a second: one thread, one typed event per save, over 20 aggregates' versions."""
     count = job.count(3_000, 150)
-    with _application(job.file("es.db")) as app:
+    with _application(fresh(job)) as app:
         _save(app, WARM_UP, 100)
         _save(app, WARM_UP, 1)
         wanted = going_round(count, 1)
@@ -76,10 +74,20 @@ def append_one(job: Job) -> float:
 def append_hundred(job: Job) -> float:
     """Events a second: one thread, 100 typed events per save. The library has neither event ids nor tags."""
     saves = job.count(100, 5)
-    with _application(job.file("es.db")) as app:
+    with _application(fresh(job)) as app:
         _save(app, WARM_UP, 100)
         wanted = going_round(saves, 100)
         return 100 * saves / seconds(lambda: _save_all(app, wanted))
+
+
+def sixteen_threads(job: Job) -> float:
+    """Events a second: 16 threads with one application, one typed event per save, each thread for an aggregate of its own."""
+    each = job.count(400, 20)
+    with _application(fresh(job)) as app:
+        _save(app, WARM_UP, 100)
+        wanted = [reservations(caller, range(each)) for caller in range(16)]
+        seconds_in_threads(16, lambda caller: _save_in_turn(app, wanted[caller][:20]))
+        return 16 * each / seconds_in_threads(16, lambda caller: _save_in_turn(app, wanted[caller]))
 
 
 def hot_entity(job: Job) -> float:
@@ -88,7 +96,7 @@ def hot_entity(job: Job) -> float:
     With the library's aggregate cache on, since without it every attempt folds the whole history (ten times slower).
     """
     each = job.count(60, 5)
-    with _application(job.file("es.db"), CACHE) as app:
+    with _application(fresh(job), CACHE) as app:
         warm, seats = Seats(SEAT_TYPE, ENOUGH_SEATS), Seats(SEAT_TYPE, ENOUGH_SEATS)
         app.save(warm, seats)
         _save(app, WARM_UP, 100)
@@ -113,14 +121,13 @@ def cached_decide_append(job: Job) -> float:
 def build_entities(job: Job) -> float:
     """Build aggregates of 1,000 events; return events a second."""
     entities = job.count(20, 2)
-    with _application(job.prepared / ENTITIES_FILE) as app:
+    with _application(prepared(job, ENTITIES)) as app:
         return entities * ENTITY_EVENTS / seconds(lambda: _build(app, entities, ENTITY_EVENTS))
 
 
 def load_entities(job: Job) -> float:
     """Events a second: aggregates of 1,000 events rebuilt by the repository, one after the other."""
-    path = job.copy_of(ENTITIES_FILE)
-    with _application(path) as app:
+    with _application(for_reading(job, ENTITIES)) as app:
         ids = list(dict.fromkeys(one.originator_id for one in app.recorder.select_notifications(1, 10**9)))
 
         def load_all(some: Sequence[UUID]) -> None:
@@ -136,13 +143,13 @@ def load_entities(job: Job) -> float:
 def build_log(job: Job) -> float:
     """Build the log that is read; return events a second."""
     events = job.count(100_000, 2_000)
-    with _application(job.prepared / LOG_FILE) as app:
+    with _application(prepared(job, LOG)) as app:
         return events / seconds(lambda: _build(app, events // 100, 100))
 
 
 def read_log(job: Job) -> float:
     """Events a second: every notification of the log, made a typed event by the mapper, 2,000 to a select."""
-    with _application(job.copy_of(LOG_FILE)) as app:
+    with _application(for_reading(job, LOG)) as app:
         for one in app.recorder.select_notifications(1, 1_000):
             app.mapper.to_domain_event(one)
         started = time.perf_counter()
@@ -151,24 +158,11 @@ def read_log(job: Job) -> float:
 
 
 @contextmanager
-def _application(path: Path, settings: dict[str, str] | None = None) -> Iterator[Bookings]:
-    """Open the application on a file, sure of its durability."""
-    env = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path), **(settings or {})}
-    with Bookings(env=env) as app:
-        _check_durability(app)
+def _application(place: Place, settings: Mapping[str, str] | None = None) -> Iterator[Bookings]:
+    """Open the application at a place, sure of its durability."""
+    with Bookings(env={**place, **(settings or {})}) as app:
+        check_durability(app.recorder)
         yield app
-
-
-def _check_durability(app: Bookings) -> None:
-    recorder = app.recorder
-    assert isinstance(recorder, SQLiteApplicationRecorder)
-    with recorder.datastore.transaction(commit=False) as cursor:
-        cursor.execute("PRAGMA journal_mode")
-        mode = cursor.fetchone()[0]
-        cursor.execute("PRAGMA synchronous")
-        synchronous = cursor.fetchone()[0]
-    if (mode, synchronous) != ("wal", 2):
-        raise AssertionError(f"eventsourcing is not as durable: journal_mode={mode}, synchronous={synchronous}")
 
 
 def _save(app: Bookings, saves: int, events: int) -> None:
@@ -182,6 +176,13 @@ def _save_all(app: Bookings, wanted: Sequence[Sequence[Reservation]]) -> None:
         turn, stream = divmod(number, STREAMS)
         first = turn * len(some) + 1
         app.save(*(_reserved(ids[stream], version, fields) for version, fields in enumerate(some, first)))
+
+
+def _save_in_turn(app: Bookings, wanted: Sequence[Reservation]) -> None:
+    """Save one event after the other, of one fresh aggregate."""
+    id_ = uuid4()
+    for version, fields in enumerate(wanted, 1):
+        app.save(_reserved(id_, version, fields))
 
 
 def _reserved(id_: UUID, version: int, wanted: Reservation) -> Seats.Reserved:
@@ -201,9 +202,9 @@ def _book(app: Bookings, id_: UUID, caller: int, count: int) -> None:
                 continue
 
 
-def _decide(job: Job, settings: dict[str, str]) -> float:
+def _decide(job: Job, settings: Mapping[str, str]) -> float:
     entities = job.count(60, 4)
-    with _application(job.file("es.db"), settings) as app:
+    with _application(fresh(job), settings) as app:
         _save(app, WARM_UP, 100)
         _go_through(app, 3)
         return entities * COMMANDS_PER_ENTITY / seconds(lambda: _go_through(app, entities))
