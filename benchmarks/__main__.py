@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.harness import run, steps
+from benchmarks.processes import leave_on_sigterm
 from benchmarks.reporting import show, show_list
 from benchmarks.results import Run
 from benchmarks.rows import ALL
@@ -57,6 +58,7 @@ def main(
     if mistake := _mistake(only, rounds, json):
         print(mistake, file=sys.stderr)
         return 2
+    leave_on_sigterm()
     chosen = [benchmark for benchmark in ALL if not only or benchmark.name in only]
     result = _run(chosen, rounds, quick=quick, directory=directory)
     show(result, console)

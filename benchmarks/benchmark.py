@@ -41,10 +41,14 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Benchmark(msgspec.Struct, frozen=True):
-    """Sides with one unit, what must be built before they can run, and the rows that come of their figures."""
+    """Sides with one unit, what must be built before they can run, and the rows that come of their figures.
+
+    With `on_postgres` each measurement is handed a database of the run's PostgreSQL, where sides keep what they record.
+    """
 
     name: str
     unit: str
     sides: tuple[Side, ...]
     comparisons: tuple[Comparison, ...]
     prepare: tuple[Side, ...] = ()
+    on_postgres: bool = False

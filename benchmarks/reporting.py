@@ -13,6 +13,8 @@ from benchmarks.results import Row, Run
 def show(run: Run, console: Console) -> None:
     """Print the machine, the rows and what failed."""
     console.print(f"\n[bold]Machine[/] {escape(run.machine.line)}", soft_wrap=True)
+    if run.server:
+        console.print(f"[bold]Server[/] {escape(run.server)}")
     for name, figure in run.prepared.items():
         console.print(f"[bold]Built[/] {escape(name)}: {_number(figure)} events/s", soft_wrap=True)
     console.print(_table(run))

@@ -37,13 +37,14 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """All of one run."""
+    """All of one run. `server` is the PostgreSQL that was used, if any was."""
 
     machine: Machine
     rounds: int
     quick: bool
     started_at: str
     seconds: float
+    server: str
     prepared: dict[str, float]
     measured: list[Measured]
     rows: list[Row]

@@ -1,9 +1,10 @@
-"""All benchmarks, in the order they run. The long log is built when its first benchmark comes."""
+"""All benchmarks, in the order they run. The long log is built, and PostgreSQL started, when the first benchmark that needs it comes."""
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.rows.appending import APPENDING
 from benchmarks.rows.deciding import DECIDING
 from benchmarks.rows.million import MILLION
+from benchmarks.rows.postgres import POSTGRES
 from benchmarks.rows.reading import READING
 
-ALL: tuple[Benchmark, ...] = (*APPENDING, *DECIDING, *READING, *MILLION)
+ALL: tuple[Benchmark, ...] = (*APPENDING, *DECIDING, *READING, *MILLION, *POSTGRES)
