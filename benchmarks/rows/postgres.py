@@ -9,9 +9,11 @@ ONE = Benchmark(
         Side("sacho", "benchmarks.ours.appending:one"),
         Side("psycopg", "benchmarks.peers.raw_postgres:rows"),
         Side("eventsourcing", "benchmarks.peers.eventsourcing_app:append_one"),
+        Side("eventsourcing, no lock", "benchmarks.peers.eventsourcing_app:append_one_without_lock"),
     ),
     comparisons=(
         Comparison("one event per append, one thread, vs eventsourcing save", "sacho", "eventsourcing", at_least=2.3),
+        Comparison("the same vs eventsourcing, no lock: followers miss events", "sacho", "eventsourcing, no lock"),
         Comparison("the same vs a prepared INSERT per commit", "sacho", "psycopg"),
     ),
     on_postgres=True,
@@ -23,11 +25,15 @@ THREADS = Benchmark(
     sides=(
         Side("sacho", "benchmarks.ours.appending:sixteen_threads"),
         Side("eventsourcing", "benchmarks.peers.eventsourcing_app:sixteen_threads"),
+        Side("eventsourcing, no lock", "benchmarks.peers.eventsourcing_app:sixteen_threads_without_lock"),
         Side("sacho, 64 tasks", "benchmarks.ours.appending:sixty_four_tasks"),
     ),
     comparisons=(
         Comparison("16 threads, one event per append, vs eventsourcing", "sacho", "eventsourcing", at_least=5.0),
-        Comparison("64 asyncio tasks, one event per append, vs the same", "sacho, 64 tasks", "eventsourcing"),
+        Comparison("the same vs eventsourcing, no lock: followers miss events", "sacho", "eventsourcing, no lock"),
+        Comparison(
+            "64 asyncio tasks, one event per append, vs eventsourcing, 16 threads", "sacho, 64 tasks", "eventsourcing"
+        ),
     ),
     on_postgres=True,
 )
