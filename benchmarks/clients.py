@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import IO
+from subprocess import PIPE
+from typing import IO, Final
 
 import msgspec
 
 from benchmarks.client import Worked
 from benchmarks.job import Job
 from benchmarks.processes import running
+
+ENDS_WITHIN: Final = 1.0
+"""A client has nothing to tidy up, and several of them must end before the patience with their measurement does."""
 
 
 class Clients:
@@ -38,7 +42,7 @@ def clients(run: str, job: Job, count: int) -> Iterator[Clients]:
         processes = []
         for number in range(count):
             command = [sys.executable, "-m", "benchmarks.client", run, str(number)]
-            process = stack.enter_context(running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            process = stack.enter_context(running(command, ends_within=ENDS_WITHIN, stdin=PIPE, stdout=PIPE))
             _say(process, job.encode() + b"\n")
             processes.append(process)
         for process in processes:

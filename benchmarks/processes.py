@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -15,19 +15,22 @@ ENDS_WITHIN: Final = 10.0
 
 
 @contextmanager
-def running(command: Sequence[str], **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process in the repository's folder; `streams` are those of Popen."""
+def running(
+    command: Sequence[str], *, ends_within: float = ENDS_WITHIN, **streams: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process in the repository's folder; at the end it has so many seconds. `streams` are those of Popen."""
     process = subprocess.Popen(command, cwd=ROOT, **streams)
     try:
         yield process
     finally:
         if process.poll() is None:
             process.terminate()
-            try:
-                process.wait(ENDS_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                try:
+                    process.wait(ends_within)
+                finally:  # also where another signal cuts the waiting short
+                    process.kill()
+                    process.wait()
 
 
 def leave_on_sigterm() -> None:
