@@ -28,4 +28,5 @@ def for_reading(job: Job, name: str) -> str:
 
 
 def _in_database(job: Job, name: str) -> str:
-    return f"{job.prepared_database}?schema={name}_sacho" if job.prepared_database else ""
+    place = job.prepared_database
+    return f"{place}{'&' if '?' in place else '?'}schema={name}_sacho" if place else ""
