@@ -17,9 +17,10 @@ import msgspec
 from benchmarks.benchmark import Benchmark, Side
 from benchmarks.job import Job
 from benchmarks.machine import describe
-from benchmarks.postgres import Databases, databases
+from benchmarks.postgres import server_of_run, version_of
 from benchmarks.processes import running
 from benchmarks.results import Measured, Row, Run, rows_of
+from servers.postgres import fresh_database
 
 LONGEST_SECONDS: Final = 900.0
 WARM_UP_ROUND: Final = 0
@@ -42,7 +43,7 @@ class Harness:
         self._quick = quick
         self._tell = tell
         self._held = held
-        self._databases: Databases | None = None
+        self._server_url = ""
         self._prepared_database = ""
         self.prepared: dict[str, float] = {}
         self.server = ""
@@ -66,16 +67,15 @@ class Harness:
 
     def _start_server(self) -> None:
         """Have PostgreSQL run, from the first benchmark that needs it to the end of the run."""
-        if self._databases is not None:
+        if self._prepared_database:
             return
         self._tell("starting PostgreSQL")
         try:
-            found = self._held.enter_context(databases(self._directory))
-            self.server = found.describe()
-            self._prepared_database = self._held.enter_context(found.fresh())
+            self._server_url = self._held.enter_context(server_of_run(self._directory))
+            self.server = version_of(self._server_url)
+            self._prepared_database = self._held.enter_context(fresh_database(self._server_url))
         except Exception as error:
             raise MeasurementFailed(f"PostgreSQL could not be used: {error}") from error
-        self._databases = found
 
     def _prepare(self, benchmark: Benchmark, side: Side) -> None:
         """Build what the rounds share, once in a run."""
@@ -92,8 +92,8 @@ class Harness:
         with ExitStack() as stack:
             own = stack.enter_context(tempfile.TemporaryDirectory(dir=self._directory, prefix="side-"))
             job = Job(Path(own), self._directory / "prepared", round_, quick)
-            if benchmark.on_postgres and self._databases is not None:
-                fresh = stack.enter_context(self._databases.fresh())
+            if benchmark.on_postgres:
+                fresh = stack.enter_context(fresh_database(self._server_url))
                 job = msgspec.structs.replace(job, database=fresh, prepared_database=self._prepared_database)
             return _figure(side, job.encode())
 
