@@ -72,12 +72,19 @@ class Session:
         self.connection.close()
 
     def _wait(self) -> None:
+        """Send what is left to be sent, and wait until the answer is there."""
         pgconn, ends = self._pgconn, time.monotonic() + self._patience
-        pgconn.flush()
+        while pgconn.flush():
+            self._poll.modify(pgconn.socket, select.POLLIN | select.POLLOUT)
+            self._hear(ends)
+            self._poll.modify(pgconn.socket, select.POLLIN)
         while pgconn.is_busy():
-            if not self._poll.poll(1_000) and time.monotonic() > ends:
-                raise AnswerLate("the server did not answer")
-            pgconn.consume_input()
+            self._hear(ends)
+
+    def _hear(self, ends: float) -> None:
+        if not self._poll.poll(1_000) and time.monotonic() > ends:
+            raise AnswerLate("the server did not answer")
+        self._pgconn.consume_input()
 
 
 def _checked(result: Any) -> Any:
