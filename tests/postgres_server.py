@@ -46,3 +46,11 @@ def fresh_schema(url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def without_schema(url: str) -> tuple[str, str]:
+    """Return what libpq is told of a log's URL, and the log's schema."""
+    server, _, options = url.partition("?")
+    named = dict(option.split("=", 1) for option in options.split("&"))
+    schema = named.pop("schema")
+    return f"{server}{'?' * bool(named)}{'&'.join(map('='.join, named.items()))}", schema

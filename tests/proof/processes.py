@@ -22,7 +22,9 @@ Counted: TypeAlias = Callable[[str, object], None]
 
 
 def command(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", "tests.proof.programs", name, *map(str, arguments)]
+    """Return the command line of a program of `programs`, or of another module: `module.program`."""
+    module, _, program = name.rpartition(".")
+    return [sys.executable, "-m", f"tests.proof.{module or 'programs'}", program, *map(str, arguments)]
 
 
 @contextmanager

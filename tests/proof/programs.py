@@ -92,12 +92,16 @@ def batch(random: Random, number: int) -> list[Append]:
 
 
 def told(parts: list[Append], done: list[sacho.Appended]) -> list[list[Any]]:
-    """Return what an acknowledgement says of each event: id, stream, version, position, batch."""
+    """Return what an acknowledgement says of each event: id, stream, version, batch, and of the last of a part the position.
+
+    Positions before it are not told: appends of others may stand between.
+    """
     facts = []
     for part, made in zip(parts, done, strict=True):
         for back, data in enumerate(reversed(part.events)):
             version = None if made.version is None else made.version - back
-            facts.append([str(data.id), part.stream, version, made.position - back, data.event.data["batch"]])
+            position = None if back else made.position
+            facts.append([str(data.id), part.stream, version, data.event.data["batch"], position])
     return facts
 
 
@@ -259,7 +263,8 @@ def append_on_condition(store: EventStore, random: Random) -> list[Any] | None:
     after = store.read_all(query, raw=True, backwards=True, limit=1).head
     if random.random() < 0.2:
         after = max(0, after - random.randint(0, 150))
-    events = [_random_event(random, {"query": asked, "after": after}) for _ in range(random.randint(1, 3))]
+    facts = {"append": str(sacho.uuid7()), "query": asked, "after": after}
+    events = [_random_event(random, facts) for _ in range(random.randint(1, 3))]
     parts = [Append(random.choice(["c1-1", "c1-2", "c2-1", "c3-1", None]), [event]) for event in events]
     try:
         store.append_many(parts, condition=AppendCondition(query, after))
@@ -556,13 +561,6 @@ def switching_often() -> Iterator[None]:
 def wal_bytes(path: Path) -> int:
     wal = path.with_name(f"{path.name}-wal")
     return wal.stat().st_size if wal.exists() else 0
-
-
-def fork_and_use(url: str, ending: str, uses: str) -> None:
-    """See tests.proof.forking."""
-    from tests.proof import forking
-
-    forking.fork_and_use(url, ending, uses)
 
 
 if __name__ == "__main__":
