@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,3 +59,10 @@ def run(name: str, *arguments: object, before: Sequence[str] = ()) -> Any:
     """Run a program to its end and return what it acknowledged last."""
     with started(name, *arguments, before=before) as process:
         return finished(process)[0]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask again and again until it is so."""
+    ends = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < ends

@@ -36,7 +36,7 @@ from sacho import (
     RawEvent,
 )
 from sacho.errors import AppendConditionFailed, DuplicateEventId, StorageError, WrongExpectedVersion
-from tests.proof.processes import WAIT
+from tests.proof.processes import SECONDS, WAIT
 
 THREADS = 4
 ATTEMPTS = 30
@@ -528,7 +528,7 @@ def _append_or_name(store: EventStore) -> str:
 
 
 def in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run `work` in threads, and raise what one of them raised."""
+    """Run `work` in threads, and raise what one of them raised as soon as it did."""
     errors: list[BaseException] = []
 
     def safely(number: int) -> None:
@@ -540,8 +540,10 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
     threads = [threading.Thread(target=safely, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(300)
+    ends = time.monotonic() + SECONDS
+    while not errors and time.monotonic() < ends and any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.join(0.1)
     if errors:
         raise errors[0]
     assert not any(thread.is_alive() for thread in threads)
