@@ -15,13 +15,18 @@ from psycopg.conninfo import make_conninfo
 import sacho
 from sacho import Append, RawEvent
 from tests.postgres_server import fresh_schema, without_schema
-from tests.proof.processes import WAIT
+from tests.proof.processes import WAIT, until
 from tests.proof.slow_appends import SlowAppends, encoded
 
 TERMINATE = """
 SELECT pg_terminate_backend(pid)
 FROM (SELECT pid FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1)
 """
+TERMINATE_ALL = """
+SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %s AND pid <> pg_backend_pid()
+"""
+STILL_THERE = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY (%s)"
 ORDER_LOCKS = "SELECT order_locks FROM {schema}.log"
 NAME = "sacho killed"
 """The name by which those connections go that may be killed."""
@@ -53,6 +58,15 @@ def killing(url: str, pause: float) -> Iterator[list[int]]:
     finally:
         over.set()
         thread.join(WAIT)
+
+
+def killed_all(url: str) -> int:
+    """Kill all backends of a name, wait until they are gone, and return how many there were."""
+    server, _ = without_schema(url)
+    with psycopg.connect(server, autocommit=True, application_name="sacho kills") as connection:
+        killed = [row[0] for row in connection.execute(TERMINATE_ALL, (NAME,))]
+        until(lambda: connection.execute(STILL_THERE, (killed,)).fetchall() == [(0,)])
+        return len(killed)
 
 
 @contextmanager

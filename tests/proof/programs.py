@@ -258,13 +258,13 @@ def append_on_condition(store: EventStore, random: Random) -> list[Any] | None:
 
     Mostly the position comes from a reading, sometimes it is older.
     """
-    asked = [_random_item(random) for _ in range(random.choice([1, 1, 2]))]
+    asked = [random_item(random) for _ in range(random.choice([1, 1, 2]))]
     query = Query(*[QueryItem(**item) for item in asked])
     after = store.read_all(query, raw=True, backwards=True, limit=1).head
     if random.random() < 0.2:
         after = max(0, after - random.randint(0, 150))
     facts = {"append": str(sacho.uuid7()), "query": asked, "after": after}
-    events = [_random_event(random, facts) for _ in range(random.randint(1, 3))]
+    events = [random_event(random, facts) for _ in range(random.randint(1, 3))]
     parts = [Append(random.choice(["c1-1", "c1-2", "c2-1", "c3-1", None]), [event]) for event in events]
     try:
         store.append_many(parts, condition=AppendCondition(query, after))
@@ -273,7 +273,7 @@ def append_on_condition(store: EventStore, random: Random) -> list[Any] | None:
     return None
 
 
-def _random_item(random: Random) -> dict[str, list[str]]:
+def random_item(random: Random) -> dict[str, list[str]]:
     item = {
         "types": random.sample(["T1", "T2", "T3"], random.randint(1, 2)),
         "tags": random.sample(["k:1", "k:2", "k:3", "k:4"], random.randint(1, 2)),
@@ -282,7 +282,7 @@ def _random_item(random: Random) -> dict[str, list[str]]:
     return {name: names for name, names in item.items() if random.random() < 0.5} or {"tags": ["k:1", "k:2"]}
 
 
-def _random_event(random: Random, data: Any) -> EventData:
+def random_event(random: Random, data: Any) -> EventData:
     tags = random.sample(["k:1", "k:2", "k:3", "k:4"], random.randint(0, 3))
     return EventData(RawEvent(random.choice(["T1", "T2", "T3"]), data), tags=tags)
 

@@ -5,10 +5,12 @@ As programs: writers of many connections, some through stores, some like this. W
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -127,6 +129,26 @@ def write_in_disorder(url: str, seed: str, events: str, slowest: str) -> None:
 
     in_threads(work, 5)
     acknowledge(told)
+
+
+def write_until(url: str, path: str) -> None:
+    """Append to two streams of one's own, at the version that comes next, until there is a file; tell the versions.
+
+    No append may fail, whatever the server does.
+    """
+    versions: dict[str, int] = {}
+
+    def work(number: int) -> None:
+        stream, version = f"own-{os.getpid()}x{number}", 0
+        while not Path(path).exists():
+            events = [RawEvent("Until", version + count) for count in range(1 + version % 3)]
+            done = store.append(stream, events, expected=version)
+            assert done.version == version + len(events)
+            versions[stream] = version = done.version
+
+    with opened(url) as store:
+        in_threads(work, 2)
+    acknowledge(versions)
 
 
 def write_batches(
