@@ -31,6 +31,13 @@ def running_server(**settings: str) -> Iterator[PostgresServer]:
         yield server
 
 
+@contextmanager
+def running_standby(primary: PostgresServer, **settings: str) -> Iterator[PostgresServer]:
+    """Start a server that follows another one."""
+    with postgres.running_standby(primary, settings={**SETTINGS, **settings}) as server:
+        yield server
+
+
 def own_server_or_skip() -> None:
     """Leave a test out, and say so, where the server is a given one that must not be stopped."""
     if GIVEN_URL:

@@ -61,7 +61,7 @@ def run(name: str, *arguments: object, before: Sequence[str] = ()) -> Any:
         return finished(process)[0]
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Ask again and again until it is so."""
     ends = time.monotonic() + WAIT
     while not condition():
