@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 import psycopg
 
-from sacho import EventStore, Query, RecordedEvent
+from sacho import EventStore, Query, RawEvent, RecordedEvent
 from tests.postgres_server import without_schema
-from tests.proof.processes import WAIT
+from tests.proof.processes import WAIT, finished, started
+from tests.proof.programs import in_threads
+from tests.proof.slow_appends import opened
 
+PROCESSES = 4
+SLOWEST = 0.02
+"""For how many seconds a slow append does nothing before it commits, at most as a rule."""
 LAST = "Last"
 """The type of the event that ends a workload."""
 
@@ -78,3 +86,23 @@ def read_naively(url: str, seen: list[int]) -> None:
         while last != LAST:
             for position, last in connection.execute(statement, (seen[-1] if seen else 0,)):
                 seen.append(position)
+
+
+def in_disorder(url: str, events: int, read: list[Callable[[], None]]) -> list[dict[str, list[str]]]:
+    """Have 20 connections of four processes write beside readers; return what each process tells."""
+    results: list[Any] = []
+
+    def write() -> None:
+        with ExitStack() as stack:
+            each = events // PROCESSES
+            writers = [
+                stack.enter_context(started("slow_appends.write_in_disorder", url, seed, each, SLOWEST))
+                for seed in range(PROCESSES)
+            ]
+            results.extend(finished(*writers))
+        with opened(url) as store:
+            store.append(None, [RawEvent(LAST, None)])
+
+    work = [write, *read]
+    in_threads(lambda number: work[number](), len(work))
+    return results

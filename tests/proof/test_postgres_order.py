@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from random import Random
-from typing import Any
 
 import sacho
 from sacho import Append, Query, QueryItem, RawEvent
 from tests.proof.disturbing import foreign, killing, named
 from tests.proof.judging import check_all
-from tests.proof.processes import WAIT, Count, Counted, finished, started, until
-from tests.proof.programs import in_threads
-from tests.proof.reading import LAST, Reader, follow, poll, read_naively
+from tests.proof.processes import WAIT, Count, Counted, until
+from tests.proof.reading import LAST, Reader, follow, in_disorder, poll, read_naively
 from tests.proof.slow_appends import Killed, SlowAppends, encoded, opened
 
-PROCESSES = 4
-SLOWEST = 0.02
-"""For how many seconds a slow append does nothing before it commits, at most as a rule."""
 OWN = Query(QueryItem(categories=["own"]), QueryItem(types=[LAST]))
-
-
-def in_disorder(url: str, events: int, read: list[Callable[[], None]]) -> list[dict[str, list[str]]]:
-    """Have 20 connections of four processes write beside readers; return what each process tells."""
-    results: list[Any] = []
-
-    def write() -> None:
-        with ExitStack() as stack:
-            each = events // PROCESSES
-            writers = [
-                stack.enter_context(started("slow_appends.write_in_disorder", url, seed, each, SLOWEST))
-                for seed in range(PROCESSES)
-            ]
-            results.extend(finished(*writers))
-        with opened(url) as store:
-            store.append(None, [RawEvent(LAST, None)])
-
-    work = [write, *read]
-    in_threads(lambda number: work[number](), len(work))
-    return results
 
 
 def test_no_reader_skips_repeats_or_sees_half_of_an_append(
