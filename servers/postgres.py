@@ -90,6 +90,15 @@ class PostgresServer:
             self._process.wait(SECONDS)
             self._process = None
 
+    def copy(self, primary: PostgresServer) -> None:
+        """Make the cluster of a standby that follows a primary."""
+        where = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+        self.run("pg_basebackup", "-D", str(self.data), *where, "--checkpoint=fast", "--write-recovery-conf")
+
+    def promote(self) -> None:
+        """Make a standby the primary, and wait until it is."""
+        self.run("pg_ctl", "promote", "-w", "-D", str(self.data))
+
     def remove(self) -> None:
         """Stop it and remove its folder."""
         self.stop(signal.SIGQUIT)
@@ -150,6 +159,18 @@ def running_server(below: Path | None = None, settings: Mapping[str, str] | None
     server = PostgresServer(below, settings)
     try:
         server.make()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@contextmanager
+def running_standby(primary: PostgresServer, settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
+    """Start a server that follows another one, and may be promoted."""
+    server = PostgresServer(settings=settings)
+    try:
+        server.copy(primary)
         server.start()
         yield server
     finally:

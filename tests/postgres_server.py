@@ -31,6 +31,13 @@ def running_server(**settings: str) -> Iterator[PostgresServer]:
         yield server
 
 
+@contextmanager
+def running_standby(primary: PostgresServer, **settings: str) -> Iterator[PostgresServer]:
+    """Start a server that follows another one."""
+    with postgres.running_standby(primary, settings={**SETTINGS, **settings}) as server:
+        yield server
+
+
 def own_server_or_skip() -> None:
     """Leave a test out, and say so, where the server is a given one that must not be stopped."""
     if GIVEN_URL:
@@ -46,3 +53,11 @@ def fresh_schema(url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def without_schema(url: str) -> tuple[str, str]:
+    """Return what libpq is told of a log's URL, and the log's schema."""
+    server, _, options = url.partition("?")
+    named = dict(option.split("=", 1) for option in options.split("&"))
+    schema = named.pop("schema")
+    return f"{server}{'?' * bool(named)}{'&'.join(map('='.join, named.items()))}", schema

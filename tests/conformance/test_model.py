@@ -1,9 +1,10 @@
-"""Memory and SQLite, side by side, do what a plain list does, whatever is asked of them in whatever order."""
+"""Memory, SQLite and PostgreSQL, side by side, do what a plain list does, whatever is asked of them in whatever order."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,9 @@ from sacho.errors import AppendConditionFailed, Conflict, DuplicateEventId, Wron
 from sacho.events import Appended, ExpectedVersion, RecordedEvent, category_of
 from sacho.storage.sqlite import remembering
 from tests.conformance.model import Given, ModelLog, Part, Stood
+from tests.conformance.ranked import Ranked
 from tests.conftest import IS_SOAK
+from tests.postgres_server import fresh_schema
 
 STREAMS = ("seats-1", "seats-2", "orders-1", "orders", "söme-1")
 TYPES = ("Opened", "Reserved", "Closed")
@@ -52,16 +55,21 @@ class SideBySide(RuleBasedStateMachine):
         self.model = ModelLog()
         self.memory = sacho.connect("memory://")
         self.files = [sacho.connect(self.url), sacho.connect(self.url)]
+        self.others = self.open_others()
         self.turn = 0
         self.made = 0
         self.history: list[tuple[Part, ...]] = []
 
     def teardown(self) -> None:
         if hasattr(self, "files"):
-            for store in (self.memory, *self.files):
+            for store in self.stores:
                 store.close()
             self.folder.cleanup()
             self.patched.undo()
+
+    def open_others(self) -> list[Ranked]:
+        """Open two stores of one more log, or none."""
+        return []
 
     @rule(stream=streams, type=st.sampled_from(TYPES), tags=tags, count=counts, expected=versions)
     def append(self, stream: str | None, type: str, tags: frozenset[str], count: int, expected: object) -> None:
@@ -152,13 +160,13 @@ class SideBySide(RuleBasedStateMachine):
     @invariant()
     def heads_are_equal(self) -> None:
         if hasattr(self, "files"):
-            assert [store.head() for store in self.stores] == [self.head] * 3
+            assert {store.head() for store in self.stores} == {self.head}
 
     # --- how it is done -------------------------------------------------------------------------------
 
     @property
-    def stores(self) -> list[EventStore]:
-        return [self.memory, *self.files]
+    def stores(self) -> list[EventStore | Ranked]:
+        return [self.memory, *self.files, *self.others]
 
     @property
     def head(self) -> int:
@@ -174,11 +182,12 @@ class SideBySide(RuleBasedStateMachine):
         return self.model.version(stream) if expected == "right" else expected  # type: ignore[return-value]
 
     def write(self, parts: tuple[Part, ...], condition: AppendCondition | None = None) -> None:
-        """Write to the list, to memory, and through one of the file's stores; all must tell the same."""
+        """Write to the list, to memory, and through one store of each other log; all must tell the same."""
         self.history.append(parts)
         self.turn += 1
         wanted = told(lambda: self.model.append(parts, condition))
-        for store in (self.memory, self.files[self.turn % 2]):
+        logs: list[EventStore | Ranked] = [self.memory, self.files[self.turn % 2], *self.others[self.turn % 2 :: 2]]
+        for store in logs:
             appends = [
                 Append(part.stream, [enveloped(event) for event in part.events], part.expected) for part in parts
             ]
@@ -219,10 +228,44 @@ def cut(events: list[Stood], limit: int | None, backwards: bool) -> list[Stood]:
     return (events[::-1] if backwards else events)[:limit]
 
 
-SideBySide.TestCase.settings = settings(
-    max_examples=1_000 if IS_SOAK else 100,
-    stateful_step_count=80 if IS_SOAK else 30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+class BesidePostgres(SideBySide):
+    """The same with two stores of a log on PostgreSQL; each example has a schema of its own."""
+
+    server = ""
+
+    def open_others(self) -> list[Ranked]:
+        self.schema = ExitStack()
+        url = self.schema.enter_context(fresh_schema(self.server))
+        places: list[int] = []
+        return [Ranked(url, places) for _ in range(2)]
+
+    @rule()
+    def open_the_schema_anew(self) -> None:
+        self.others.reverse()
+        self.others[0].open_anew()
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "schema"):
+            self.schema.close()
+
+
+def often(examples: int, steps: int) -> settings:
+    """Return settings for so many examples; in a soak ten times as many, of more steps."""
+    return settings(
+        max_examples=10 * examples if IS_SOAK else examples,
+        stateful_step_count=80 if IS_SOAK else steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+SideBySide.TestCase.settings = often(100, 30)
+BesidePostgres.TestCase.settings = often(20, 20)
 TestSideBySide = SideBySide.TestCase
+TestBesidePostgres = BesidePostgres.TestCase
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _server(postgres_server_url: str) -> None:
+    BesidePostgres.server = postgres_server_url

@@ -117,3 +117,7 @@ def in_child(parent: Parent, name: str, ending: str) -> None:
         parent.store = parent.handler = None
         gc.collect()
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

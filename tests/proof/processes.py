@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ Counted: TypeAlias = Callable[[str, object], None]
 
 
 def command(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", "tests.proof.programs", name, *map(str, arguments)]
+    """Return the command line of a program of `programs`, or of another module: `module.program`."""
+    module, _, program = name.rpartition(".")
+    return [sys.executable, "-m", f"tests.proof.{module or 'programs'}", program, *map(str, arguments)]
 
 
 @contextmanager
@@ -56,3 +59,10 @@ def run(name: str, *arguments: object, before: Sequence[str] = ()) -> Any:
     """Run a program to its end and return what it acknowledged last."""
     with started(name, *arguments, before=before) as process:
         return finished(process)[0]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Ask again and again until it is so."""
+    ends = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < ends

@@ -36,7 +36,7 @@ from sacho import (
     RawEvent,
 )
 from sacho.errors import AppendConditionFailed, DuplicateEventId, StorageError, WrongExpectedVersion
-from tests.proof.processes import WAIT
+from tests.proof.processes import SECONDS, WAIT
 
 THREADS = 4
 ATTEMPTS = 30
@@ -92,12 +92,16 @@ def batch(random: Random, number: int) -> list[Append]:
 
 
 def told(parts: list[Append], done: list[sacho.Appended]) -> list[list[Any]]:
-    """Return what an acknowledgement says of each event: id, stream, version, position, batch."""
+    """Return what an acknowledgement says of each event: id, stream, version, batch, and of the last of a part the position.
+
+    Positions before it are not told: appends of others may stand between.
+    """
     facts = []
     for part, made in zip(parts, done, strict=True):
         for back, data in enumerate(reversed(part.events)):
             version = None if made.version is None else made.version - back
-            facts.append([str(data.id), part.stream, version, made.position - back, data.event.data["batch"]])
+            position = None if back else made.position
+            facts.append([str(data.id), part.stream, version, data.event.data["batch"], position])
     return facts
 
 
@@ -254,12 +258,13 @@ def append_on_condition(store: EventStore, random: Random) -> list[Any] | None:
 
     Mostly the position comes from a reading, sometimes it is older.
     """
-    asked = [_random_item(random) for _ in range(random.choice([1, 1, 2]))]
+    asked = [random_item(random) for _ in range(random.choice([1, 1, 2]))]
     query = Query(*[QueryItem(**item) for item in asked])
     after = store.read_all(query, raw=True, backwards=True, limit=1).head
     if random.random() < 0.2:
         after = max(0, after - random.randint(0, 150))
-    events = [_random_event(random, {"query": asked, "after": after}) for _ in range(random.randint(1, 3))]
+    facts = {"append": str(sacho.uuid7()), "query": asked, "after": after}
+    events = [random_event(random, facts) for _ in range(random.randint(1, 3))]
     parts = [Append(random.choice(["c1-1", "c1-2", "c2-1", "c3-1", None]), [event]) for event in events]
     try:
         store.append_many(parts, condition=AppendCondition(query, after))
@@ -268,7 +273,7 @@ def append_on_condition(store: EventStore, random: Random) -> list[Any] | None:
     return None
 
 
-def _random_item(random: Random) -> dict[str, list[str]]:
+def random_item(random: Random) -> dict[str, list[str]]:
     item = {
         "types": random.sample(["T1", "T2", "T3"], random.randint(1, 2)),
         "tags": random.sample(["k:1", "k:2", "k:3", "k:4"], random.randint(1, 2)),
@@ -277,7 +282,7 @@ def _random_item(random: Random) -> dict[str, list[str]]:
     return {name: names for name, names in item.items() if random.random() < 0.5} or {"tags": ["k:1", "k:2"]}
 
 
-def _random_event(random: Random, data: Any) -> EventData:
+def random_event(random: Random, data: Any) -> EventData:
     tags = random.sample(["k:1", "k:2", "k:3", "k:4"], random.randint(0, 3))
     return EventData(RawEvent(random.choice(["T1", "T2", "T3"]), data), tags=tags)
 
@@ -523,7 +528,7 @@ def _append_or_name(store: EventStore) -> str:
 
 
 def in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run `work` in threads, and raise what one of them raised."""
+    """Run `work` in threads, and raise what one of them raised as soon as it did."""
     errors: list[BaseException] = []
 
     def safely(number: int) -> None:
@@ -535,8 +540,10 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
     threads = [threading.Thread(target=safely, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(300)
+    ends = time.monotonic() + SECONDS
+    while not errors and time.monotonic() < ends and any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.join(0.1)
     if errors:
         raise errors[0]
     assert not any(thread.is_alive() for thread in threads)
@@ -556,13 +563,6 @@ def switching_often() -> Iterator[None]:
 def wal_bytes(path: Path) -> int:
     wal = path.with_name(f"{path.name}-wal")
     return wal.stat().st_size if wal.exists() else 0
-
-
-def fork_and_use(url: str, ending: str, uses: str) -> None:
-    """See tests.proof.forking."""
-    from tests.proof import forking
-
-    forking.fork_and_use(url, ending, uses)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_a_full_disk_is_a_clear_error_and_the_log_goes_on_when_there_is_space(
                 filler.unlink()
             assert store.append("s-1", [RawEvent("Small", None)], expected=acknowledged).version == acknowledged + 1
             acknowledged += 1
-    assert len(check_all(path)) == acknowledged
+    assert len(check_all(f"sqlite:///{path}")) == acknowledged
     counted("full disk: events acknowledged, appends refused", f"{acknowledged}, {refused}")
 
 
@@ -131,7 +131,7 @@ def test_threads_and_subscribers_of_a_full_disk_are_all_told_and_go_on(small_dis
             assert recorded is not None
             seen.append(recorded.position)
         assert live.next(timeout=0) is None
-    assert seen == sorted(acknowledged) == [one.position for one in check_all(path)]
+    assert seen == sorted(acknowledged) == [one.position for one in check_all(f"sqlite:///{path}")]
     counted("full disk under eight threads: events acknowledged", len(acknowledged))
 
 
@@ -139,7 +139,7 @@ def test_a_log_that_may_not_grow_is_a_clear_error_wherever_the_test_runs(tmp_pat
     """SQLite's own limit on the size of a file: needs no rights to mount anything."""
     path = tmp_path / "log.db"
     acknowledged = run("small_log", f"sqlite:///{path}")
-    assert len(check_all(path)) == acknowledged > 10
+    assert len(check_all(f"sqlite:///{path}")) == acknowledged > 10
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_disk_that_fails_now_and_then_leaves_nothing_half(
     strace = [*strace_or_skip(), "-o", "/dev/null", *files, "-e", f"trace={call}", "-e", f"inject={fault}"]
     errors = run("write_among_faults", f"sqlite:///{path}", appends, before=strace)
     assert set(errors) == told
-    events = check_all(path)
+    events = check_all(f"sqlite:///{path}")
     assert [one.event.data["n"] for one in events if one.type == "Faulty"] == [n // 3 for n in range(3 * appends)]
     counted(f"appends among failures ({fault}), errors", f"{appends}, {sum(errors.values())}")
 
@@ -211,7 +211,7 @@ def test_one_without_rights_reads_or_is_told_that_the_log_is_read_only(
     kind = f"{'in use' if is_in_use else 'closed'}, folder {folder_mode:o}"
     counted(f"a log of another user ({kind})", found)
     folder.chmod(0o755)
-    assert len(check_all(path)) == 2
+    assert len(check_all(f"sqlite:///{path}")) == 2
 
 
 def check_unwritable(found: dict[str, object]) -> None:

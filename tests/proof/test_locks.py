@@ -85,7 +85,7 @@ def test_stores_that_open_and_close_beside_writers_lose_no_event(
     with sacho.connect(url) as store:
         for stream in ("own-1", "other-0", "other-1"):
             assert [one.event.data for one in store.read(stream, raw=True)] == list(range(count))
-    assert len(check_all(path)) == 3 * count
+    assert len(check_all(url)) == 3 * count
     counted("events written beside stores that open and close", 3 * count)
 
 
@@ -93,38 +93,41 @@ FORKS = ("append", "append many", "submit", "read", "read on", "head", "subscrib
 
 
 @pytest.mark.parametrize("ending", ["at once", "normally", "after close", "after garbage collection"])
-def test_a_fork_is_noticed_and_the_parent_goes_on(tmp_path: Path, ending: str, counted: Counted) -> None:
+def test_a_fork_is_noticed_and_the_parent_goes_on(log_url: str, ending: str, counted: Counted) -> None:
     """Each use of the store in a child raises StoreForked, while threads of the parent write; no child takes from it.
 
     Seen to fail when the engine takes every process for its own.
     """
-    path = tmp_path / "log.db"
-    found = run("fork_and_use", f"sqlite:///{path}", ending, ",".join(FORKS))
+    found = run("forking.fork_and_use", log_url, ending, ",".join(FORKS))
     assert found["children"] == dict.fromkeys(FORKS, 0)
-    events = check_all(path)
+    events = check_all(log_url)
     assert len(events) == found["acknowledged"] > 0
-    counted(f"forks noticed (the child ends {ending}), events meanwhile", f"{len(FORKS)}, {len(events)}")
+    engine = log_url.partition(":")[0]
+    counted(f"forks noticed ({engine}, the child ends {ending}), events meanwhile", f"{len(FORKS)}, {len(events)}")
 
 
 @pytest.mark.parametrize("use", ["handle", "submit command"])
-def test_a_fork_is_noticed_by_command_handlers(tmp_path: Path, use: str) -> None:
+def test_a_fork_is_noticed_by_command_handlers(log_url: str, use: str) -> None:
     """The parent's threads were at work on the same entity when it forked: the child must not wait for them."""
-    found = run("fork_and_use", f"sqlite:///{tmp_path / 'log.db'}", "at once", ",".join([use] * 5))
+    found = run("forking.fork_and_use", log_url, "at once", ",".join([use] * 5))
     assert found["children"] == {use: 0}
 
 
-def test_whoever_is_interrupted_holds_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
+def test_whoever_is_interrupted_holds_nobody_up(log_url: str, soak_count: Count, counted: Counted) -> None:
     """Ctrl-C in the midst of appends that wait for a common commit.
 
     Seen to fail when the committing thread leaves it to the callers alone to wake each other.
     """
-    path, bursts = tmp_path / "log.db", soak_count(2_000)
-    returned, interrupted = run("write_interrupted", f"sqlite:///{path}", bursts)
+    engine, bursts = log_url.partition(":")[0], soak_count(2_000)
+    returned, interrupted = run("write_interrupted", log_url, bursts)
     streams: defaultdict[str | None, list[int]] = defaultdict(list)
-    for one in check_all(path):
+    for one in check_all(log_url):
         streams[one.stream].append(one.event.data)
     main = streams.pop("main-1", [])
     assert interrupted > 0
     assert returned <= len(main) == len(set(main)) <= bursts
     assert list(streams.values()) == [list(range(3 * bursts))] * 4
-    counted("appends of the main thread: returned, interrupted, recorded", f"{returned}, {interrupted}, {len(main)}")
+    counted(
+        f"appends of the main thread ({engine}): returned, interrupted, recorded",
+        f"{returned}, {interrupted}, {len(main)}",
+    )

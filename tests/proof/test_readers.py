@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,29 +15,30 @@ import pytest
 import sacho
 from sacho import EventStore, Query, QueryItem, RawEvent
 from tests.conftest import IS_SOAK
+from tests.postgres_server import fresh_schema
 from tests.proof.judging import check_all
 from tests.proof.processes import WAIT, Count, Counted, finished, run, started
 from tests.proof.programs import in_threads, poll, switching_often, wal_bytes
 
 SUBSCRIBERS = 2_000
-THREADS_OF_A_HANDFUL = 12
+THREADS_OF_A_HANDFUL = 16
 WAL_BOUND = 16 * 1024 * 1024
 
 
 def test_a_reader_during_writes_never_sees_a_lower_position_late(
-    tmp_path: Path, soak_count: Count, counted: Counted
+    log_url: str, soak_count: Count, counted: Counted
 ) -> None:
     """Readers poll and subscribe, here and in another process, while three processes with two threads each write.
 
     What each saw, in its order, is what the log says in the end. Seen to fail with a head that is told one too high.
     """
-    path, each, writers = tmp_path / "log.db", soak_count(4_000), 3
-    url, total, seen = f"sqlite:///{path}", each * writers * 2, dict[int, list[int]]()
+    engine, each, writers = log_url.partition(":")[0], soak_count(4_000), 3
+    total, seen = each * writers * 2, dict[int, list[int]]()
     ours = Query(QueryItem(categories=["w1"]))
     with ExitStack() as stack:
-        store = stack.enter_context(sacho.connect(url))
-        follower = stack.enter_context(started("follow", url, total))
-        processes = [stack.enter_context(started("write_plainly", url, f"w{n}-", each, 2)) for n in range(writers)]
+        store = stack.enter_context(sacho.connect(log_url))
+        follower = stack.enter_context(started("follow", log_url, total))
+        processes = [stack.enter_context(started("write_plainly", log_url, f"w{n}-", each, 2)) for n in range(writers)]
 
         def read(number: int) -> None:
             if number == 0:
@@ -49,12 +51,12 @@ def test_a_reader_during_writes_never_sees_a_lower_position_late(
         in_threads(read, 3)
         (seen[3],) = finished(follower)
         finished(*processes)
-    events = check_all(path)
+    events = check_all(log_url)
     positions = [one.position for one in events]
     assert len(positions) == total
     assert seen[0] == seen[1] == seen[3] == positions
     assert seen[2] == [one.position for one in events if (one.stream or "").startswith("w1-")]
-    counted("events read by four readers during the writes of three processes", total)
+    counted(f"events read by four readers during the writes of three processes ({engine})", total)
 
 
 def subscribed(store: EventStore, query: Query, total: int) -> list[int]:
@@ -87,13 +89,13 @@ def test_subscribers_in_memory_see_all_in_order_while_threads_write(soak_count: 
 
 
 def test_two_thousand_waiting_subscribers_each_get_every_event_once(
-    tmp_path: Path, soak_count: Count, counted: Counted
+    log_url: str, soak_count: Count, counted: Counted
 ) -> None:
     """Events of this process and of another; half of the subscribers ask for a part of them by a query.
 
     Seen to fail with a wake-up that forgets those who wait for a batch.
     """
-    url, events = f"sqlite:///{tmp_path / 'log.db'}", soak_count(200)
+    engine, events = log_url.partition(":")[0], soak_count(200)
     threads: list[int] = []
 
     async def follow(store: sacho.aio.AsyncEventStore, number: int, ready: asyncio.Semaphore) -> list[int]:
@@ -108,29 +110,29 @@ def test_two_thousand_waiting_subscribers_each_get_every_event_once(
 
     async def everything() -> list[list[int]]:
         ready = asyncio.Semaphore(0)
-        async with sacho.connect_async(url) as store:
+        async with sacho.connect_async(log_url) as store:
             tasks = [asyncio.create_task(follow(store, number, ready)) for number in range(SUBSCRIBERS)]
             for _ in range(SUBSCRIBERS):
                 await ready.acquire()
-            with started("write_plainly", url, "other-1", events) as process:
+            with started("write_plainly", log_url, "other-1", events) as process:
                 for number in range(events):
                     await store.append("own-1", [RawEvent("Own", number)])
                 await asyncio.to_thread(finished, process)
                 return await asyncio.gather(*tasks)
 
     seen = asyncio.run(everything())
-    log = check_all(tmp_path / "log.db")
+    log = check_all(log_url)
     others = [one.position for one in log if one.stream == "other-1"]
     assert len(log) == 2 * len(others) == 2 * events
     assert seen == [[one.position for one in log], others] * (SUBSCRIBERS // 2)
     assert max(threads) <= THREADS_OF_A_HANDFUL
-    counted("subscribers, events, threads in the process", f"{SUBSCRIBERS}, {2 * events}, {max(threads)}")
+    counted(f"subscribers ({engine}), events, threads in the process", f"{SUBSCRIBERS}, {2 * events}, {max(threads)}")
 
 
-def test_a_wake_up_crosses_processes_there_and_back(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
+def test_a_wake_up_crosses_processes_there_and_back(log_url: str, soak_count: Count, counted: Counted) -> None:
     """A ping is answered by another process with a pong; none is missed, whatever the time it takes."""
-    url, times, took = f"sqlite:///{tmp_path / 'log.db'}", soak_count(2_000), list[float]()
-    with sacho.connect(url) as store, started("echo", url, times) as other:
+    engine, times, took = log_url.partition(":")[0], soak_count(2_000), list[float]()
+    with sacho.connect(log_url) as store, started("echo", log_url, times) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b'"listening"\n'
         with store.subscribe(Query(QueryItem(types=["Pong"])), raw=True) as live:
@@ -143,12 +145,20 @@ def test_a_wake_up_crosses_processes_there_and_back(tmp_path: Path, soak_count: 
                 assert pong.event.data == number
     took.sort()
     p50, p99 = (1_000 * took[int(times * share)] for share in (0.5, 0.99))
-    counted("ping-pongs between processes: times, p50 ms, p99 ms", f"{times}, {p50:.1f}, {p99:.1f}")
+    counted(f"ping-pongs between processes ({engine}): times, p50 ms, p99 ms", f"{times}, {p50:.1f}, {p99:.1f}")
 
 
-@pytest.fixture(scope="module")
-def long_log(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
-    url, appends = f"sqlite:///{tmp_path_factory.mktemp('long') / 'log.db'}", 1_000 if IS_SOAK else 200
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def long_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    if request.param == "sqlite":
+        yield filled(f"sqlite:///{tmp_path_factory.mktemp('long') / 'log.db'}", 1_000 if IS_SOAK else 200)
+    else:
+        with fresh_schema(request.getfixturevalue("postgres_server_url")) as url:
+            yield filled(url, 200 if IS_SOAK else 50)
+
+
+def filled(url: str, appends: int) -> tuple[str, int]:
+    """Fill a log with appends of a thousand events; return it and their count."""
     with sacho.connect(url) as store:
         for number in range(appends):
             events = [RawEvent("Long", {"n": n, "pad": "x" * 180}) for n in range(1_000)]
@@ -164,19 +174,18 @@ def test_a_long_log_is_read_in_little_memory(long_log: tuple[str, int], way: str
     count, kib = run("read_in_little_memory", url, way)
     assert count == (total // 2 if way == "stream" else total)
     assert kib <= 50 * 1024
-    counted(f"events read by {way}, KiB of memory above the start", f"{count}, {kib}")
+    counted(f"events read by {way} ({url.partition(':')[0]}), KiB of memory above the start", f"{count}, {kib}")
 
 
-def test_large_events_are_read_in_little_memory(tmp_path: Path, counted: Counted) -> None:
+def test_large_events_are_read_in_little_memory(log_url: str, counted: Counted) -> None:
     """Seen to fail with pages that are bounded by rows only."""
-    url = f"sqlite:///{tmp_path / 'log.db'}"
-    with sacho.connect(url) as store:
+    with sacho.connect(log_url) as store:
         for number in range(500):
             store.append(f"long-{number % 2}", [RawEvent("Large", "x" * 256 * 1024)])
-    count, kib = run("read_in_little_memory", url, "all")
+    count, kib = run("read_in_little_memory", log_url, "all")
     assert count == 500
     assert kib <= 50 * 1024
-    counted("events of 256 KiB read, KiB of memory above the start", f"{count}, {kib}")
+    counted(f"events of 256 KiB read ({log_url.partition(':')[0]}), KiB of memory above the start", f"{count}, {kib}")
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["sacho", "a reader that holds a transaction"])

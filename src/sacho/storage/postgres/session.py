@@ -55,10 +55,7 @@ class Session:
                 pgconn.send_query_prepared(NAME, values, FORMATS, pq.Format.BINARY)
             else:
                 pgconn.send_query_params(self._statement, values, None, FORMATS, pq.Format.BINARY)
-            self._wait()
-            result = pgconn.get_result()
-            while pgconn.get_result() is not None:
-                pass
+            result = self._last_result()
         except BaseException:
             self.close()
             raise
@@ -70,6 +67,16 @@ class Session:
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+    def _last_result(self) -> Any:
+        """Return what the server said last: the rows come before the commit, which may fail or be cut off yet."""
+        result = None
+        while True:
+            self._wait()
+            following = self._pgconn.get_result()
+            if following is None:
+                return result
+            result = following
 
     def _wait(self) -> None:
         """Send what is left to be sent, and wait until the answer is there."""

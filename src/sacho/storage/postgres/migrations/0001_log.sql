@@ -391,6 +391,11 @@ BEGIN
             outcome := 3;
         END IF;
         accepted := outcome IS NULL OR (outcome = 3 AND again);
+        IF outcome = 3 THEN
+            -- a repeat is as durable as a new one: with this message the commit waits for the disk and for standbys, and
+            -- so for the first commit too, which may have been cut off while it waited for them
+            PERFORM pg_logical_emit_message(true, 'sacho', '');
+        END IF;
         IF outcome IS NOT NULL THEN
             RETURN NEXT;
         ELSE
