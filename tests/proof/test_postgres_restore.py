@@ -13,7 +13,8 @@ import pytest
 
 import sacho
 from sacho import EventData, EventStore, Query, RawEvent, RecordedEvent
-from tests.postgres_server import PostgresServer, own_server_or_skip, running_server
+from servers.postgres import PostgresServer
+from tests.postgres_server import own_server_or_skip, running_server
 from tests.proof.judging import check_all
 from tests.proof.processes import WAIT, Count, Counted, finished, started
 from tests.proof.reading import Reader, follow, in_disorder, poll

@@ -15,7 +15,8 @@ import pytest
 
 import sacho
 from sacho import EventStore, RawEvent, Subscription
-from tests.postgres_server import PostgresServer, own_server_or_skip, running_server, running_standby
+from servers.postgres import PostgresServer
+from tests.postgres_server import own_server_or_skip, running_server, running_standby
 from tests.proof.judging import check_all
 from tests.proof.processes import WAIT, Count, Counted, finished, started, until
 from tests.proof.reading import LAST, Reader

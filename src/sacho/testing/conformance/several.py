@@ -160,24 +160,6 @@ class SeveralConformance:
         )
         assert [_told(outcome) for outcome in outcomes] == [WrongExpectedVersion, 1, AppendConditionFailed, 1]
 
-    def test_a_write_that_follows_is_accepted_only_behind_one_that_was(self, storage: Storage) -> None:
-        """It was decided on the events of the one before it, so neither a refusal nor a repeat will do."""
-        repeated = writing("seats-2", noted())
-        storage.write(repeated)
-        outcomes = storage.write_many(
-            [
-                writing("seats-1", noted(), expected=0),
-                _following("seats-1", 1),
-                _following("seats-1", 2),
-                writing("seats-1", noted(), expected=9),
-                _following("seats-1", 3),
-                repeated,
-                _following("seats-2", 1),
-            ]
-        )
-        wanted = [1, 2, 3, WrongExpectedVersion, WrongExpectedVersion, 1, WrongExpectedVersion]
-        assert [_told(outcome) for outcome in outcomes] == wanted
-
     def test_more_writes_than_fit_one_commit_are_taken_in_order(self, storage: Storage) -> None:
         """How many there are changes nothing."""
         outcomes = storage.write_many([writing("seats-1", noted(), expected=version) for version in range(1_100)])
@@ -230,7 +212,3 @@ def _following(stream: str, version: int, tags: Sequence[str] = ()) -> Write:
 def _told(outcome: Outcome) -> object:
     """Return the first part's version, or the kind of the refusal."""
     return type(outcome) if isinstance(outcome, SachoError) else outcome[0].version
-
-
-def _following(stream: str, expected: int) -> Write:
-    return Write((part(stream, noted(), expected=expected),), follows=True)
