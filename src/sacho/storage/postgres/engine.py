@@ -203,6 +203,7 @@ class PostgresStorage:
         """Commit what waits, tell the others, end the threads, close the connections."""
         if self._commits.is_foreign:
             return
+        self._writer.end()
         self._commits.close()
         self._watcher.close()
         self._notifier.close()

@@ -47,6 +47,11 @@ class Writer:
         self._find = find
         self._counting = counting
         self._told = told
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Let what is under way finish, but wait for no server that is gone."""
+        self._is_ending = True
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Write all that can be, in as few transactions as may be; return what became of each. Raises StorageError."""
@@ -101,12 +106,13 @@ class Writer:
                 if races > MOST_ID_RACES:
                     raise CorruptLog(settings.shown, str(error).splitlines()[0]) from error
             except StorageUnreachable as error:
-                if not retrying.pause():
+                if self._is_ending or not retrying.pause():
                     raise StorageUnreachable(error.where, error.reason, may_have_happened=mode.again) from error
             except psycopg.Error as error:
                 if is_lost(error):
                     mode = mode._replace(careful=True, again=True)
-                if not (is_lost(error) or is_passing(error)) or not retrying.pause():
+                may_help = not self._is_ending if is_lost(error) else is_passing(error)
+                if not may_help or not retrying.pause():
                     raise translate(error, settings, may_have_happened=mode.again) from error
 
     def _known(self, write: Write) -> Outcome:
