@@ -138,7 +138,7 @@ class _Behind:
         for one in events:
             if one.stream is not None and one.version is not None and one.stream not in seen:
                 seen.add(one.stream)
-                if _id_at(self._target, one.stream, one.version) is not None:
+                if _id_at(self._target, one.stream, one.version) not in {None, one.event.id}:
                     raise StreamClash(one.stream, one.version)
 
 

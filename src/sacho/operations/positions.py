@@ -26,9 +26,9 @@ class PositionMap(msgspec.Struct, frozen=True):
     ranges: tuple[PositionRange, ...] = ()
 
     def moved(self, checkpoint: int) -> int:
-        """Return the checkpoint in the copy for one in the source: the new position of the last event up to there.
+        """Return the checkpoint in the copy for one in the source: just the same events of the source stand up to it.
 
-        0 if no event of the source stands up to there.
+        An event's own position moves to its new one. 0 if no event of the source stands up to the checkpoint.
         """
         index = bisect_right(self.ranges, checkpoint, key=lambda one: one.old_first) - 1
         if index < 0:

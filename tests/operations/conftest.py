@@ -1,0 +1,43 @@
+"""Logs of every engine, in all pairs of source and target. An engine more is a name more in ENGINES and `new_url`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+import sacho
+from sacho import EventStore
+
+ENGINES = ("memory", "sqlite")
+
+NewUrl: TypeAlias = Callable[[str], str]
+Opened: TypeAlias = Callable[[str], EventStore]
+
+
+@pytest.fixture
+def new_url(tmp_path: Path) -> NewUrl:
+    """Names an empty log of an engine, another one at each call."""
+    numbers = count(1)
+    return lambda engine: {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/{next(numbers)}.db"}[engine]
+
+
+@pytest.fixture
+def opened(new_url: NewUrl) -> Iterator[Opened]:
+    """Opens an empty log of an engine; all are closed at the test's end."""
+    with ExitStack() as stack:
+        yield lambda engine: stack.enter_context(sacho.connect(new_url(engine)))
+
+
+@pytest.fixture(params=ENGINES)
+def source(request: pytest.FixtureRequest, opened: Opened) -> EventStore:
+    return opened(request.param)
+
+
+@pytest.fixture(params=ENGINES)
+def target(request: pytest.FixtureRequest, opened: Opened) -> EventStore:
+    return opened(request.param)
