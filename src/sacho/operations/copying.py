@@ -124,8 +124,9 @@ class _Behind:
 
     def _planned(self, events: Sequence[ImportedEvent], there: dict[bytes, int], room: int) -> Places:
         """Return where the events stand or shall stand. Raises LogsDiffer if those there are not in order."""
+        shifts = [there[one.event.id] - one.position for one in events if one.event.id in there]
         first = next((one.position for one in events if one.event.id not in there), 0)
-        head, shift = self._target.head(), self._shift
+        head, shift = self._target.head(), shifts[-1] if shifts else self._shift
         if room or first + shift <= head:
             shift = head + 1 + room - first
         places = [(one.position, there.get(one.event.id, one.position + shift)) for one in events]

@@ -1,0 +1,108 @@
+"""A copy goes on after kill -9 at any instant; a backup is whole however much is written meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import sacho
+from sacho import RawEvent
+from sacho.operations import copy, copy_behind, digest, verify
+from tests.operations.logs import fill, rows
+from tests.proof.judging import check_all, check_batches, check_file, check_log
+from tests.proof.processes import WAIT, Count, Counted, started
+
+EVENTS = 20_000
+
+
+def killed_while_copying(random: Random, source: str, target: str, way: str, batches: int) -> bool:
+    """Copy, and kill at a random instant when some batches more than these were written; return whether it was killed."""
+    with started("copy_told", source, target, way) as process:
+        assert process.stdout is not None
+        for _ in range(random.randrange(8) + (batches if way == "behind" else 0)):
+            process.stdout.readline()
+        try:
+            process.wait(random.uniform(0.0, 0.01))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True
+        assert process.returncode == 0
+        return False
+
+
+@pytest.mark.parametrize("way", ["in place", "behind"])
+def test_a_copy_killed_again_and_again_goes_on_to_an_equal_log(
+    tmp_path: Path, way: str, soak_count: Count, counted: Counted
+) -> None:
+    """Seen to fail with batches of two transactions, and with a copy that begins after the last batch acknowledged."""
+    source, random, kills, copies = f"sqlite:///{tmp_path}/source.db", Random(), 0, 0
+    with sacho.connect(source) as one:
+        fill(one, EVENTS)
+        wanted, events = digest(one), rows(one)
+    for number in range(soak_count(20)):
+        path = tmp_path / f"{number}.db"
+        with sacho.connect(f"sqlite:///{path}") as other:
+            if way == "behind":
+                other.append("own-1", [RawEvent("Own", number)])
+        written = 0
+        while written < EVENTS:
+            kills += killed_while_copying(random, source, f"sqlite:///{path}", way, written // 1_000)
+            with sacho.connect(f"sqlite:///{path}") as other:
+                there = [row for row in rows(other) if row[1] != "own-1"]
+            check_file(path)
+            assert written <= len(there)
+            assert len(there) % 1_000 == 0
+            assert [row[1:] for row in there] == [row[1:] for row in events[: len(there)]]
+            written = len(there)
+        with sacho.connect(source) as one, sacho.connect(f"sqlite:///{path}") as other:
+            done = (copy if way == "in place" else copy_behind)(one, other)
+            assert (done.written, done.digest) == (0, wanted)
+            check_log(other)
+        copies += 1
+    counted(f"kill -9 while copying {way}: kills, copies all equal", f"{kills}, {copies}")
+
+
+def lines_of(process: subprocess.Popen[bytes]) -> int:
+    """Read what a program acknowledges, to its end, and count it."""
+    assert process.stdout is not None
+    return sum(1 for _ in process.stdout)
+
+
+def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
+    """Two processes write on. Seen to fail without the one snapshot: a backup never ended."""
+    path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(50)
+    url = f"sqlite:///{path}"
+    folder.mkdir()
+    with sacho.connect(url) as store:
+        fill(store, EVENTS)
+    with (
+        ThreadPoolExecutor(2) as threads,
+        started("write_for_ever", url) as writer,
+        started("write_for_ever", url) as other,
+    ):
+        answers = [threads.submit(lines_of, one) for one in (writer, other)]
+        with started("back_up_again_and_again", url, folder, times) as program:
+            output, _ = program.communicate(timeout=WAIT)
+            assert program.returncode == 0
+        writer.kill()
+        other.kill()
+        appends = sum(answer.result(WAIT) for answer in answers)
+    found = [json.loads(line) for line in output.splitlines()]
+    heads = [head for _, head, _ in found]
+    assert len(found) == times
+    assert heads == sorted(set(heads))
+    assert sorted(one.name for one in folder.iterdir()) == sorted(f"{number}.db" for number in range(times))
+    check_all(path)
+    with sacho.connect(url) as store:
+        for number, head, sha256 in found:
+            check_file(folder / f"{number}.db")
+            with sacho.connect(f"sqlite:///{folder}/{number}.db") as backup:
+                check_batches(check_log(backup))
+                assert (backup.head(), backup.identity) == (head, store.identity)
+                assert verify(store, backup, to=head).sha256 == sha256
+    counted("backups under the writes of two processes, appends meanwhile", f"{times}, {appends}")
