@@ -79,6 +79,7 @@ def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(
 
     def grown(progress: Progress) -> None:
         told.append(progress)
+        assert len(told) < 1_000
         grow(log, 1)
 
     done = back_up(log, folder / "backup.db", progress=grown)
@@ -202,6 +203,19 @@ def test_a_damaged_log_has_no_backup(log: EventStore, folder: Path, tmp_path: Pa
     path.write_bytes(data)
     with sacho.connect(f"sqlite:///{path}") as damaged, pytest.raises(CorruptLog) as found:
         back_up(damaged, folder / "backup.db")
+    assert found.value.where == str(path)
+    assert names(folder) == []
+
+
+def test_a_log_that_reads_well_but_is_not_sound_has_no_backup(log: EventStore, folder: Path, tmp_path: Path) -> None:
+    path = next(tmp_path.glob("*.db"))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("INSERT INTO log (one, id, epoch) VALUES (2, 'x', 1)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(CorruptLog, match="its copy is not sound: CHECK constraint failed in log") as found:
+        back_up(log, folder / "backup.db")
     assert found.value.where == str(path)
     assert names(folder) == []
 

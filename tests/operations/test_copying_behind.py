@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from random import Random
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 from sacho import EventData, EventStore, RawEvent
 from sacho.errors import InvalidAppend, LogsDiffer, StreamClash, TargetHoldsOthers
 from sacho.operations import Copied, PositionMap, PositionRange, copy_behind, digest
-from sacho.storage.port import ImportedEvent
+from sacho.storage.port import ImportedEvent, Row
 from sacho.testing.conformance.building import noted
 from tests.operations.logs import Interrupted, at, fill, found_by_names, grow, imported, interrupting, rows
 
@@ -149,6 +150,28 @@ def test_the_same_events_written_by_two_stand_there_once(
     monkeypatch.setattr(target.storage, "import_events", late)
     done = copy_behind(source, target)
     check(source, target, done, own=0)
+
+
+def test_another_copy_that_is_faster_is_no_clash(
+    source: EventStore, target: EventStore, own: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes the events just after it was looked for them again, before it is asked why they cannot be written."""
+    fill(source, 100)
+    find, import_events, calls = target.storage.find, target.storage.import_events, count()
+
+    def stale(ids: Sequence[bytes]) -> list[Row]:
+        found = find(ids)
+        if next(calls) == 1:
+            copy_behind(source, target)
+        return found
+
+    def taken(events: Iterable[ImportedEvent]) -> int:
+        monkeypatch.setattr(target.storage, "import_events", import_events)
+        raise InvalidAppend("position taken")
+
+    monkeypatch.setattr(target.storage, "find", stale)
+    monkeypatch.setattr(target.storage, "import_events", taken)
+    check(source, target, copy_behind(source, target), own=0)
 
 
 # --- clashes ------------------------------------------------------------------------------------------

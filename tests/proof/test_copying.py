@@ -39,7 +39,7 @@ def killed_while_copying(random: Random, source: str, target: str, way: str, bat
 def test_a_copy_killed_again_and_again_goes_on_to_an_equal_log(
     tmp_path: Path, way: str, soak_count: Count, counted: Counted
 ) -> None:
-    """Seen to fail with batches of two transactions, and with a copy that begins after the last batch acknowledged."""
+    """Seen to fail with batches of several transactions, and with ids that are not looked for."""
     source, random, kills, copies = f"sqlite:///{tmp_path}/source.db", Random(), 0, 0
     with sacho.connect(source) as one:
         fill(one, EVENTS)
@@ -74,7 +74,7 @@ def lines_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
-    """Two processes write on. Seen to fail without the one snapshot: a backup never ended."""
+    """Two processes write on. Seen to fail with a copy of the file made by other means than SQLite's."""
     path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(50)
     url = f"sqlite:///{path}"
     folder.mkdir()
