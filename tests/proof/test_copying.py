@@ -74,7 +74,7 @@ def lines_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
-    """Two processes write on. Seen to fail with a copy of the file made by other means than SQLite's."""
+    """Two processes write on. Seen to fail, in one of two short runs, with the file copied without SQLite's knowledge."""
     path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(50)
     url = f"sqlite:///{path}"
     folder.mkdir()
