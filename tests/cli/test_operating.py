@@ -16,7 +16,7 @@ import pytest
 import sacho
 from sacho import RawEvent
 from sacho.operations import digest
-from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, run
+from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, run, started
 from tests.cli.test_ending import told
 
 
@@ -116,6 +116,22 @@ def test_no_error_of_a_copy_shows_a_secret(url: str, place: int) -> None:
     assert done.returncode == 2
     assert "s3cret" not in told(done)
     assert "s3cret" not in run(None, "copy", *urls, "one-too-many").stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the memory of one child cannot be told here")
+@pytest.mark.parametrize("options", [(), ("--new-positions",)])
+def test_the_memory_of_a_copy_does_not_grow_with_the_log(tmp_path: Path, options: Sequence[str]) -> None:
+    sizes = []
+    for events in (2_000, 60_000):
+        url = f"sqlite:///{tmp_path / f'{events}.db'}"
+        fill(url, count=events)
+        with started(url, "copy", url, f"{url}-copy", *options) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        sizes.append(usage.ru_maxrss)
+    small, large = sizes
+    assert large - small < 24 * 1024, f"{small} and {large} KiB"
 
 
 # --- backup -------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def copy(source: EventStore, target: EventStore, *, progress: Tell = silent) -> 
     _compare_beginning(comparison, source.storage, target.storage, held, head)
     told = Along(progress, "copying", held, head)
     try:
-        written = pumped(batches(source.storage, held, head), _in_its_place, target.storage.import_events, told)
+        written = pumped(batches(source.storage, held, head), _in_their_places, target.storage.import_events, told)
     except (InvalidAppend, DuplicateEventId):
         _compare_beginning(Comparison(), source.storage, target.storage, target.head(), head)
         raise
@@ -75,7 +75,7 @@ def copy_behind(source: EventStore, target: EventStore, *, progress: Tell = sile
         _check_stream(source.storage, target.storage, ours.stream, min(ours.version, theirs.version))
     sink = _Behind(target.storage)
     told = Along(progress, "copying", 0, head)
-    written = pumped(batches(source.storage, 0, head), _in_its_place, sink, told)
+    written = pumped(batches(source.storage, 0, head), _in_their_places, sink, told)
     places, comparison = sink.made, Comparison(progress)
     comparison.go(moved(source.storage, target.storage, head, places), "verifying", 0, head)
     return Copied(written, comparison.digesting.up_to(head), places)
@@ -143,8 +143,12 @@ class _Behind:
                     raise StreamClash(one.stream, one.version)
 
 
+def _in_their_places(rows: list[Row]) -> list[ImportedEvent]:
+    """Return stored events as the import path takes them, with all that they have."""
+    return [_in_its_place(row) for row in rows]
+
+
 def _in_its_place(row: Row) -> ImportedEvent:
-    """Return a stored event as the import path takes it, with all that it has."""
     position, stream, version, type, schema_version, data, id, tags, metadata, recorded_at = row
     event = encoded_again(id, type, schema_version, data, tags, metadata)
     return ImportedEvent(position, stream, version, event, recorded_at)

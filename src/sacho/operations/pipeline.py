@@ -30,7 +30,7 @@ class Progress(NamedTuple):
 
 
 Tell: TypeAlias = Callable[[Progress], None]
-"""Takes progress as it is made, a few times a second at the most busy. What it raises ends the operation."""
+"""Takes progress, about every thousand events or pages. What it raises ends the operation."""
 
 
 def silent(progress: Progress) -> None:
@@ -46,17 +46,17 @@ def batches(storage: Storage, after: int, to: int) -> Iterator[list[Row]]:
 
 def pumped(
     source: Iterable[list[Row]],
-    change: Callable[[Row], T],
+    change: Callable[[list[Row]], Sequence[T]],
     sink: Callable[[Sequence[T]], int],
     told: Callable[[Row], None],
 ) -> int:
-    """Hand each batch of the source, its events changed one by one, to the sink; return the sum of what that returns.
+    """Hand what `change` makes of each batch of the source to the sink; return the sum of what that returns.
 
     `told` takes the last event of each batch once the sink has it.
     """
     total = 0
     for rows in source:
-        total += sink([change(row) for row in rows])
+        total += sink(change(rows))
         told(rows[-1])
     return total
 
