@@ -15,7 +15,7 @@ from sacho import RawEvent
 from sacho.operations import copy, copy_behind, digest, verify
 from tests.operations.logs import fill, rows
 from tests.proof.judging import check_all, check_batches, check_file, check_log
-from tests.proof.processes import WAIT, Count, Counted, started
+from tests.proof.processes import SECONDS, WAIT, Count, Counted, started
 
 EVENTS = 20_000
 
@@ -75,7 +75,7 @@ def lines_of(process: subprocess.Popen[bytes]) -> int:
 
 def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
     """Two processes write on. Seen to fail, in one of two short runs, with the file copied without SQLite's knowledge."""
-    path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(50)
+    path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(30)
     url = f"sqlite:///{path}"
     folder.mkdir()
     with sacho.connect(url) as store:
@@ -87,7 +87,7 @@ def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_
     ):
         answers = [threads.submit(lines_of, one) for one in (writer, other)]
         with started("back_up_again_and_again", url, folder, times) as program:
-            output, _ = program.communicate(timeout=WAIT)
+            output, _ = program.communicate(timeout=SECONDS)
             assert program.returncode == 0
         writer.kill()
         other.kill()

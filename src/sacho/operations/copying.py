@@ -66,9 +66,9 @@ def copy_behind(source: EventStore, target: EventStore, *, progress: Tell = sile
     ids, so it may be done again, after an interruption or when the source has grown. Both logs may be in use, as long as
     nobody appends to the streams that are copied. The digest is that of the source.
 
-    Raises StreamClash if a stream of the source has other events in the target, and TargetHoldsOthers if an event id
-    has; both are looked for before anything is written, as far as they can be. Raises LogsDiffer if the copy turns out
-    unequal; StorageError. What was written until then stays, whole batches in the order of the source.
+    Raises StreamClash if a stream of the source has other events in the target, which is looked for before anything is
+    written; TargetHoldsOthers if an event id is another event there, which is found when it is its turn; LogsDiffer if
+    the copy turns out unequal; StorageError. What was written until then stays, whole batches in the order of the source.
     """
     head = source.head()
     for ours, theirs in _in_both(source.storage, target.storage):
