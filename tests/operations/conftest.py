@@ -1,4 +1,4 @@
-"""Logs of every engine, in all pairs of source and target. An engine more is a name more in ENGINES and `new_url`."""
+"""Logs of every engine, in all pairs of source and target."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ import pytest
 
 import sacho
 from sacho import EventStore
-
-ENGINES = ("memory", "sqlite")
+from tests.conftest import ENGINES
+from tests.postgres_server import fresh_schema
 
 NewUrl: TypeAlias = Callable[[str], str]
 Opened: TypeAlias = Callable[[str], EventStore]
 
 
 @pytest.fixture
-def new_url(tmp_path: Path) -> NewUrl:
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewUrl]:
     """Names an empty log of an engine, another one at each call."""
     numbers = count(1)
-    return lambda engine: {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/{next(numbers)}.db"}[engine]
+    with ExitStack() as stack:
+
+        def name(engine: str) -> str:
+            if engine == "postgres":
+                return stack.enter_context(fresh_schema(request.getfixturevalue("postgres_server_url")))
+            return "memory://" if engine == "memory" else f"sqlite:///{tmp_path}/{next(numbers)}.db"
+
+        yield name
 
 
 @pytest.fixture

@@ -198,5 +198,6 @@ def _id_at(storage: Storage, stream: str, version: int) -> bytes | None:
 
 
 def _ids(storage: Storage, stream: str, after: int = 0, to: int | None = None) -> Iterator[bytes]:
-    pages = storage.read(stream, after=after, to=to, limit=None, backwards=False, head=storage.head())
+    last = storage.bounds(stream).stream
+    pages = storage.read(stream, after=after, to=to, limit=None, backwards=False, head=last)
     return (row[6] for row in chain.from_iterable(pages))
