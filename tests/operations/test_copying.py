@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sacho import EventData, EventStore, RawEvent
-from sacho.errors import DuplicateEventId, LogsDiffer, TargetHoldsOthers
+from sacho.errors import DuplicateEventId, InvalidAppend, LogsDiffer, TargetHoldsOthers
 from sacho.operations import PositionRange, Progress, copy, digest, verify
 from sacho.storage.port import ImportedEvent
 from sacho.testing.conformance.building import noted
@@ -133,6 +133,38 @@ def test_a_copy_ends_at_the_head_at_its_start(source: EventStore, target: EventS
     done = copy(source, target, progress=at("copying", 1, lambda: grow(source)))
     assert (done.digest.head, target.head()) == (head, head)
     assert done.digest == digest(source, to=head)
+
+
+def test_another_copy_that_is_faster_is_gone_on_with(
+    source: EventStore, target: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a copy is begun again while the server still commits what a killed one has left under way."""
+    fill(source, COUNT)
+    original, left = target.storage.import_events, [2]
+
+    def late(events: list[ImportedEvent]) -> int:
+        if left[0]:
+            left[0] -= 1
+            original(events)
+        return original(events)
+
+    monkeypatch.setattr(target.storage, "import_events", late)
+    done = copy(source, target)
+    assert done.digest == digest(source)
+    assert rows(target) == rows(source)
+
+
+def test_a_failure_without_another_copy_is_told(
+    source: EventStore, target: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(source, 10)
+
+    def never(events: object) -> int:
+        raise InvalidAppend("position taken")
+
+    monkeypatch.setattr(target.storage, "import_events", never)
+    with pytest.raises(InvalidAppend, match="position taken"):
+        copy(source, target)
 
 
 # --- other events -------------------------------------------------------------------------------------

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -13,7 +16,9 @@ import pytest
 import sacho
 from sacho import RawEvent
 from sacho.operations import copy, copy_behind, digest, verify
+from sacho.storage.port import Row
 from tests.operations.logs import fill, rows
+from tests.postgres_server import fresh_schema
 from tests.proof.judging import check_all, check_batches, check_file, check_log
 from tests.proof.processes import SECONDS, WAIT, Count, Counted, started
 
@@ -35,9 +40,21 @@ def killed_while_copying(random: Random, source: str, target: str, way: str, bat
         return False
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Names an empty log, another one at each call."""
+    numbers = count()
+    with ExitStack() as stack:
+        if request.param == "postgres":
+            server: str = request.getfixturevalue("postgres_server_url")
+            yield lambda: stack.enter_context(fresh_schema(server))
+        else:
+            yield lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
+
+
 @pytest.mark.parametrize("way", ["in place", "behind"])
 def test_a_copy_killed_again_and_again_goes_on_to_an_equal_log(
-    tmp_path: Path, way: str, soak_count: Count, counted: Counted
+    tmp_path: Path, new_url: Callable[[], str], way: str, soak_count: Count, counted: Counted
 ) -> None:
     """Seen to fail with batches of several transactions, and with ids that are not looked for."""
     source, random, kills, copies = f"sqlite:///{tmp_path}/source.db", Random(), 0, 0
@@ -45,26 +62,33 @@ def test_a_copy_killed_again_and_again_goes_on_to_an_equal_log(
         fill(one, EVENTS)
         wanted, events = digest(one), rows(one)
     for number in range(soak_count(20)):
-        path = tmp_path / f"{number}.db"
-        with sacho.connect(f"sqlite:///{path}") as other:
-            if way == "behind":
+        target, written = new_url(), 0
+        if way == "behind":
+            with sacho.connect(target) as other:
                 other.append("own-1", [RawEvent("Own", number)])
-        written = 0
         while written < EVENTS:
-            kills += killed_while_copying(random, source, f"sqlite:///{path}", way, written // 1_000)
-            with sacho.connect(f"sqlite:///{path}") as other:
-                there = [row for row in rows(other) if row[1] != "own-1"]
-            check_file(path)
+            kills += killed_while_copying(random, source, target, way, written // 1_000)
+            there = whole_batches(target)
             assert written <= len(there)
-            assert len(there) % 1_000 == 0
             assert [row[1:] for row in there] == [row[1:] for row in events[: len(there)]]
             written = len(there)
-        with sacho.connect(source) as one, sacho.connect(f"sqlite:///{path}") as other:
+        with sacho.connect(source) as one, sacho.connect(target) as other:
             done = (copy if way == "in place" else copy_behind)(one, other)
             assert (done.written, done.digest) == (0, wanted)
             check_log(other)
         copies += 1
-    counted(f"kill -9 while copying {way}: kills, copies all equal", f"{kills}, {copies}")
+    engine = target.partition(":")[0]
+    counted(f"kill -9 while copying {way} to {engine}: kills, copies all equal", f"{kills}, {copies}")
+
+
+def whole_batches(url: str) -> list[Row]:
+    """Return what was copied; it has no half of a batch, and a file is sound."""
+    with sacho.connect(url) as store:
+        there = [row for row in rows(store) if row[1] != "own-1"]
+    if url.startswith("sqlite:"):
+        check_file(Path(url.removeprefix("sqlite:///")))
+    assert len(there) % 1_000 == 0
+    return there
 
 
 def lines_of(process: subprocess.Popen[bytes]) -> int:

@@ -40,23 +40,20 @@ def copy(source: EventStore, target: EventStore, *, progress: Tell = silent) -> 
 
     Ids, streams, versions, order, data, tags, metadata, times and positions stay. A target that holds a beginning of
     the source is gone on with: after an interruption, whatever it was, or when the source has grown, copy again.
-    The source may be in use; nobody else may write to the target meanwhile. Reads in bounded memory.
+    The source may be in use; nobody else may write to the target meanwhile, but for another such copy. Reads in bounded
+    memory.
 
     Raises TargetHoldsOthers if the target's events are not a beginning of the source; nothing was written then, unless
     somebody else wrote to the target meanwhile. Raises LogsDiffer if the copy turns out unequal; StorageError. What was
     written until then stays, whole batches in the order of the source.
     """
-    held, head = target.head(), source.head()
-    comparison = Comparison(progress)
-    _compare_beginning(comparison, source.storage, target.storage, held, head)
-    told = Along(progress, "copying", held, head)
-    try:
-        written = pumped(batches(source.storage, held, head), _in_their_places, target.storage.import_events, told)
-    except (InvalidAppend, DuplicateEventId):
-        _compare_beginning(Comparison(), source.storage, target.storage, target.head(), head)
-        raise
-    comparison.go(in_place(source.storage, target.storage, held, head), "verifying", held, head)
-    return Copied(written, comparison.digesting.up_to(head), _unmoved(head))
+    while True:
+        held = target.head()
+        try:
+            return _gone_on(source.storage, target.storage, held, progress)
+        except (InvalidAppend, DuplicateEventId):
+            if target.head() <= held:
+                raise  # else another copy of the same source, or what it left under way, was faster: go on behind it
 
 
 def copy_behind(source: EventStore, target: EventStore, *, progress: Tell = silent) -> Copied:
@@ -79,6 +76,16 @@ def copy_behind(source: EventStore, target: EventStore, *, progress: Tell = sile
     places, comparison = sink.made, Comparison(progress)
     comparison.go(moved(source.storage, target.storage, head, places), "verifying", 0, head)
     return Copied(written, comparison.digesting.up_to(head), places)
+
+
+def _gone_on(source: Storage, target: Storage, held: int, tell: Tell) -> Copied:
+    """Copy what lies behind the head of the target, `held`, between comparing what it holds and what was written."""
+    head, comparison = source.head(), Comparison(tell)
+    _compare_beginning(comparison, source, target, held, head)
+    told = Along(tell, "copying", held, head)
+    written = pumped(batches(source, held, head), _in_their_places, target.import_events, told)
+    comparison.go(in_place(source, target, held, head), "verifying", held, head)
+    return Copied(written, comparison.digesting.up_to(head), _unmoved(head))
 
 
 class _Behind:
