@@ -11,8 +11,9 @@ import pytest
 import sacho
 from sacho import EventStore, RawEvent
 from sacho.operations import digest, verify
+from servers.postgres import PostgresServer
 from tests.operations.logs import fill
-from tests.postgres_server import PostgresServer, own_server_or_skip, running_server
+from tests.postgres_server import own_server_or_skip, running_server
 from tests.proof.judging import check_log
 
 
@@ -60,7 +61,7 @@ def check_restored(log: EventStore, url: str) -> None:
 def test_a_log_comes_back_from_pg_dump(server: PostgresServer) -> None:
     dump = str(server.folder / "conference.dump")
     with in_use(server.url()) as log:
-        server.run("pg_dump", "--format=custom", f"--file={dump}", server.url())
+        server.run("pg_dump", "--schema=sacho", "--format=custom", f"--file={dump}", server.url())
     server.run("createdb", f"--maintenance-db={server.url()}", "restored")
     restore = ("--exit-on-error", "--single-transaction", f"--dbname={server.url('restored')}", dump)
     server.run("pg_restore", *restore)
