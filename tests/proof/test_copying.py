@@ -23,6 +23,7 @@ from tests.proof.judging import check_all, check_batches, check_file, check_log
 from tests.proof.processes import SECONDS, WAIT, Count, Counted, started
 
 EVENTS = 20_000
+BACKUPS = 3
 
 
 def killed_while_copying(random: Random, source: str, target: str, way: str, batches: int) -> bool:
@@ -99,9 +100,22 @@ def lines_of(process: subprocess.Popen[bytes]) -> int:
 
 def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_count: Count, counted: Counted) -> None:
     """Two processes write on. Seen to fail, in one of two short runs, with the file copied without SQLite's knowledge."""
-    path, folder, times = tmp_path / "log.db", tmp_path / "backups", soak_count(30)
-    url = f"sqlite:///{path}"
-    folder.mkdir()
+    rounds, backups, appends = soak_count(10), 0, 0
+    for number in range(rounds):
+        folder = tmp_path / str(number)
+        (folder / "backups").mkdir(parents=True)
+        found, meanwhile = backed_up_under_writes(folder)
+        heads = [head for _, head, _ in found]
+        assert heads == sorted(set(heads))
+        check_backups(folder, found)
+        backups += len(found)
+        appends += meanwhile
+    counted("backups under the writes of two processes, appends meanwhile", f"{backups}, {appends}")
+
+
+def backed_up_under_writes(folder: Path) -> tuple[list[tuple[int, int, str]], int]:
+    """Back up a new log a few times (it grows fast); return number, head and digest of each, and how many appends came."""
+    url = f"sqlite:///{folder}/log.db"
     with sacho.connect(url) as store:
         fill(store, EVENTS)
     with (
@@ -110,23 +124,23 @@ def test_backups_under_writes_are_whole_and_hold_nobody_up(tmp_path: Path, soak_
         started("write_for_ever", url) as other,
     ):
         answers = [threads.submit(lines_of, one) for one in (writer, other)]
-        with started("back_up_again_and_again", url, folder, times) as program:
+        with started("back_up_again_and_again", url, folder / "backups", BACKUPS) as program:
             output, _ = program.communicate(timeout=SECONDS)
             assert program.returncode == 0
         writer.kill()
         other.kill()
-        appends = sum(answer.result(WAIT) for answer in answers)
-    found = [json.loads(line) for line in output.splitlines()]
-    heads = [head for _, head, _ in found]
-    assert len(found) == times
-    assert heads == sorted(set(heads))
-    assert sorted(one.name for one in folder.iterdir()) == sorted(f"{number}.db" for number in range(times))
-    check_all(path)
-    with sacho.connect(url) as store:
+        return [json.loads(line) for line in output.splitlines()], sum(answer.result(WAIT) for answer in answers)
+
+
+def check_backups(folder: Path, found: list[tuple[int, int, str]]) -> None:
+    """The log and its backups are whole, each backup a beginning of the log; there is nothing besides."""
+    assert {one.name for one in (folder / "backups").iterdir()} == {f"{number}.db" for number in range(BACKUPS)}
+    check_all(folder / "log.db")
+    with sacho.connect(f"sqlite:///{folder}/log.db") as store:
         for number, head, sha256 in found:
-            check_file(folder / f"{number}.db")
-            with sacho.connect(f"sqlite:///{folder}/{number}.db") as backup:
+            path = folder / "backups" / f"{number}.db"
+            check_file(path)
+            with sacho.connect(f"sqlite:///{path}") as backup:
                 check_batches(check_log(backup))
                 assert (backup.head(), backup.identity) == (head, store.identity)
                 assert verify(store, backup, to=head).sha256 == sha256
-    counted("backups under the writes of two processes, appends meanwhile", f"{times}, {appends}")
