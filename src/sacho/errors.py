@@ -7,7 +7,8 @@
     │   ├── InvalidQuery            a query, range or limit that cannot be meant
     │   ├── InvalidConnection       a connection that an append cannot join
     │   ├── InvalidEvent            an event that cannot be written as JSON (NaN, lone surrogates, odd types)
-    │   └── PayloadTooLarge         an event over the size limit
+    │   ├── PayloadTooLarge         an event over the size limit
+    │   └── DestinationExists       what a backup would overwrite
     ├── SchemaError                 event classes and stored formats
     │   ├── InvalidEventClass       a class that cannot be declared as an event
     │   ├── DuplicateEventType      two classes with one type name
@@ -17,7 +18,9 @@
     ├── Conflict                    somebody was faster, or the same id was used for something else
     │   ├── WrongExpectedVersion
     │   ├── AppendConditionFailed
-    │   └── DuplicateEventId
+    │   ├── DuplicateEventId
+    │   ├── TargetHoldsOthers       a copy would have to mix its events with others
+    │   └── StreamClash             a stream of both logs has other events in the target
     ├── CommandRefused              base for the refusals of your own domain
     ├── RetriesExhausted            a command lost its race too often
     ├── ConfigurationError          connect() cannot give what was asked for
@@ -39,6 +42,7 @@
         ├── NewerSchema             written by a newer Sacho
         ├── OlderSchema             to be migrated first, by one who may
         ├── CorruptLog
+        ├── LogsDiffer              a copy or backup that is not equal to its log
         └── StorageFailed
 
 Source of the idea of drawing the tree: the httpx exceptions module.
@@ -109,6 +113,14 @@ class PayloadTooLarge(InvalidInput):
             f"event of type {type!r} has {size:,} bytes as JSON, over the limit of {limit:,}; store the large "
             "part elsewhere and its reference in the event, or raise the limit with connect(max_event_bytes=...)"
         )
+
+
+class DestinationExists(InvalidInput):
+    """A backup was to be written where something is. `where` names it; it was left as it was."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(f"{where} is there already; it was left as it was: name another file")
 
 
 # --- event classes and stored formats -----------------------------------------------------------------
@@ -213,6 +225,30 @@ class DuplicateEventId(Conflict):
         super().__init__(f"event id {shown}: {reason}; use a new id for a new event")
 
 
+class TargetHoldsOthers(Conflict):
+    """The target of a copy holds events that are not the source's. Carries `position` and `reason`."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        self.position = position
+        self.reason = reason
+        super().__init__(
+            f"the target holds other events than the source: the one at position {position} {reason}; "
+            "copy into an empty log, or behind the target's own events, with new positions"
+        )
+
+
+class StreamClash(Conflict):
+    """A stream has other events in the target of a copy than in its source, from `version` of `stream` on."""
+
+    def __init__(self, stream: str, version: int) -> None:
+        self.stream = stream
+        self.version = version
+        super().__init__(
+            f"version {version} of stream {stream!r} is an event of the target's own; versions are kept, so these logs "
+            "cannot be joined: copy into another log"
+        )
+
+
 # --- deciding -----------------------------------------------------------------------------------------
 
 
@@ -263,13 +299,15 @@ class MissingExtra(ConfigurationError, ImportError):
 
 
 class UnsupportedOperation(ConfigurationError):
-    """The engine lacks what was asked for. Carries `capability`, `engine` and `offered`."""
+    """The engine lacks what was asked for. Carries `capability`, `engine` and `offered`; `remedy` says what to do instead."""
 
-    def __init__(self, capability: str, engine: str, offered: Iterable[str]) -> None:
+    def __init__(self, capability: str, engine: str, offered: Iterable[str], remedy: str = "") -> None:
         self.capability = capability
         self.engine = engine
         self.offered = tuple(sorted(offered))
-        super().__init__(f"the {engine} engine does not offer {capability!r}; it offers {', '.join(self.offered)}")
+        self.remedy = remedy
+        instead = remedy or f"it offers {', '.join(self.offered)}"
+        super().__init__(f"the {engine} engine does not offer {capability!r}; {instead}")
 
 
 # --- storage ------------------------------------------------------------------------------------------
@@ -406,6 +444,15 @@ class CorruptLog(StorageError):
         self.where = where
         self.reason = reason
         super().__init__(f"{where} is damaged ({reason}): restore it from a backup")
+
+
+class LogsDiffer(StorageError):
+    """A copy or backup is not equal to its log. `position` is the first that differs, `reason` says in what."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        self.position = position
+        self.reason = reason
+        super().__init__(f"the logs differ from position {position} on: that event {reason}; do not rely on the copy")
 
 
 def _rebuilt(cls: type[SachoError], args: tuple[object, ...], facts: dict[str, object]) -> SachoError:

@@ -14,7 +14,17 @@ import sacho
 from sacho import Append, RawEvent
 from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, line, run, started
 
-READING = [("streams",), ("categories",), ("read", "seats-1"), ("read-all",), ("tail",), ("head",), ("info",)]
+READING = [
+    ("streams",),
+    ("categories",),
+    ("read", "seats-1"),
+    ("read-all",),
+    ("tail",),
+    ("head",),
+    ("info",),
+    ("backup", "backup.db"),
+    ("new-epoch",),
+]
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:

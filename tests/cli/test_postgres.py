@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 import sacho
 from sacho import RawEvent
+from sacho.operations import verify
 from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
 from tests.cli.program import line, read_lines, run, started
 from tests.cli.test_ending import told
@@ -89,3 +91,40 @@ def test_what_cannot_be_connected_to_is_one_line_without_secrets(
     assert text in message
     secrets = [PASSWORD, PASSWORD_IN_URL, "hunter2", urlsplit(postgres_url).netloc]
     assert [secret for secret in secrets if secret in message] == []
+
+
+def test_a_log_is_copied_to_the_server_and_back_without_a_word_of_the_password(url: str, postgres_url: str) -> None:
+    back = f"{url}-back"
+    with sacho.connect(url) as store:
+        store.append("seats-1", [RawEvent("A", "a\x00b"), RawEvent("B", 2)])
+    for one, other in ((url, postgres_url), (postgres_url, back)):
+        done = run(None, "copy", one, other)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert PASSWORD_IN_URL not in done.stdout
+    with sacho.connect(url) as store, sacho.connect(back) as copied:
+        assert verify(store, copied).events == 2
+        copied.append("seats-1", [RawEvent("Own", 1)])
+    refused = run(None, "copy", back, postgres_url)
+    assert refused.returncode == 0
+    with sacho.connect(url) as store:
+        store.append("seats-1", [RawEvent("Other", 1)])
+    refused = run(None, "copy", url, postgres_url)
+    assert refused.returncode == 3
+    assert PASSWORD_IN_URL not in told(refused)
+    assert PASSWORD not in told(refused)
+
+
+def test_a_backup_is_left_to_the_servers_own_tools(postgres_url: str, tmp_path: Path) -> None:
+    with sacho.connect(postgres_url) as store:
+        store.append("seats-1", [RawEvent("A", 1)])
+    done = run(postgres_url, "backup", str(tmp_path / "backup.db"))
+    assert done.returncode == 2
+    assert "pg_dump" in told(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_epoch_is_begun_on_the_server(postgres_url: str) -> None:
+    with sacho.connect(postgres_url) as store:
+        epoch = store.identity.epoch
+    (found,) = read_lines(postgres_url, "new-epoch")
+    assert found["epoch"] == epoch + 1

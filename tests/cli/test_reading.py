@@ -158,11 +158,14 @@ def test_the_option_goes_before_the_environment(url: str, tmp_path: Path) -> Non
     assert run(f"sqlite:///{tmp_path / 'none.db'}", "head", "--store", url).stdout == "3\n"
 
 
-@pytest.mark.parametrize("command", ["streams", "categories", "read", "read-all", "append", "tail", "head", "info"])
+@pytest.mark.parametrize(
+    "command",
+    ["streams", "categories", "read", "read-all", "append", "tail", "head", "info", "copy", "backup", "new-epoch"],
+)
 def test_every_command_has_help(command: str) -> None:
     done = run(None, command, "--help")
     assert done.returncode == 0
-    assert "--store" in done.stdout
+    assert ("TARGET" if command == "copy" else "--store") in done.stdout
     assert done.stderr == ""
 
 

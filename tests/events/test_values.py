@@ -300,6 +300,10 @@ def test_every_error_stands_in_the_tree_of_its_modules_docstring(cls: type[Sacho
         errors.UnsupportedOperation("conditions", "x", {"durable"}),
         errors.StorageFailed("gone", may_have_happened=True),
         errors.PayloadTooLarge("X", 5, 4),
+        errors.DestinationExists("backup.db"),
+        errors.TargetHoldsOthers(5, "is another one"),
+        errors.StreamClash("a-1", 2),
+        errors.LogsDiffer(5, "is missing"),
     ],
     ids=lambda error: type(error).__name__,
 )

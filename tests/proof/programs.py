@@ -34,6 +34,7 @@ from sacho import (
     Query,
     QueryItem,
     RawEvent,
+    operations,
 )
 from sacho.errors import AppendConditionFailed, DuplicateEventId, StorageError, WrongExpectedVersion
 from tests.proof.processes import SECONDS, WAIT
@@ -215,6 +216,26 @@ def write_interrupted(url: str, bursts: str) -> None:
         for thread in threads:
             thread.join(WAIT)
     acknowledge([count - interrupted, interrupted])
+
+
+def copy_told(source: str, target: str, way: str) -> None:
+    """Copy a log, `in place` or `behind`; acknowledge the beginning, and each batch once it is in the target."""
+
+    def tell(progress: operations.Progress) -> None:
+        if progress.step == "copying":
+            acknowledge(progress.done)
+
+    with sacho.connect(source) as one, sacho.connect(target) as other:
+        copying = operations.copy if way == "in place" else operations.copy_behind
+        copying(one, other, progress=tell)
+
+
+def back_up_again_and_again(url: str, folder: str, times: str) -> None:
+    """Back up a log so many times; acknowledge each backup's number, head and digest."""
+    with sacho.connect(url) as store:
+        for number in range(int(times)):
+            done = operations.back_up(store, f"{folder}/{number}.db")
+            acknowledge([number, done.digest.head, done.digest.sha256])
 
 
 # --- racing -------------------------------------------------------------------------------------------

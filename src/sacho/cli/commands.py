@@ -17,8 +17,9 @@ from sacho.cli.escaping import visible
 from sacho.cli.following import followed
 from sacho.cli.lines import as_json, line_of, write_of
 from sacho.cli.opening import migrating, named, opened
+from sacho.cli.operating import backup, copy, new_epoch
 from sacho.cli.options import DEFAULT_LOG, UNFILTERED, WHOLE, Filters, Limit, Log, Range, found, with_globals_last
-from sacho.cli.showing import event_row, say, say_lines, show_events, show_rows
+from sacho.cli.showing import event_row, say, say_facts, say_lines, show_events, show_rows
 from sacho.errors import InvalidAppend
 from sacho.events import ANY, EXISTS, NO_STREAM, ExpectedVersion, RecordedEvent
 from sacho.schema.encoding import DEFAULT_MAX_EVENT_BYTES
@@ -38,7 +39,7 @@ def _version() -> str:
 
 app = cyclopts.App(
     name="sacho",
-    help="Look into an event log, append to it, follow it.",
+    help="Look into an event log, append to it, follow it, copy it, back it up.",
     version=_version,
     suppress_keyboard_interrupt=False,
 )
@@ -148,11 +149,7 @@ def info(*, log: Log = DEFAULT_LOG) -> None:
             "wal_bytes": sizes.wal_bytes,
             "capabilities": sorted(store.capabilities),
         }
-    if log.json:
-        say(as_json(facts))
-    else:
-        shown = ((name, ", ".join(fact) if isinstance(fact, list) else str(fact)) for name, fact in facts.items())
-        show_rows(("", ""), shown)
+    say_facts(facts, json=log.json)
 
 
 @app.command
@@ -173,6 +170,11 @@ def migrate(
     say(f"the log is ready: {facts['log_id']}")
     for role in made:
         say(f"role {role}: GRANT {role} TO the role that your processes log in as")
+
+
+app.command(copy)
+app.command(backup)
+app.command(new_epoch, name="new-epoch")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,6 +18,7 @@ _GLOBAL = {"--store": 2, "--json": 1}
 """Options that may also stand before the command, and how many words each takes."""
 
 Limit = Annotated[int | None, Parameter(help="At most so many.")]
+Json = Annotated[bool, Parameter(negative=(), show_default=False, help="One JSON object a line, for programs.")]
 
 
 @Parameter(name="*")
@@ -28,9 +29,7 @@ class Log:
     store: Annotated[
         str | None, Parameter(env_var="SACHO_STORE", help="The log's URL, such as sqlite:///conference.db.")
     ] = None
-    json: Annotated[bool, Parameter(negative=(), show_default=False, help="One JSON object a line, for programs.")] = (
-        False
-    )
+    json: Json = False
 
 
 @Parameter(name="*")

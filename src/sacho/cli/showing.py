@@ -7,7 +7,7 @@ the columns are; on a narrow terminal an event's facts stand one below the other
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -45,6 +45,15 @@ def say_lines(lines: Iterable[str]) -> None:
     out = sys.stdout.buffer
     for line in lines:
         out.write(f"{line}\n".encode())
+
+
+def say_facts(facts: Mapping[str, object], *, json: bool) -> None:
+    """Print facts by name: as one JSON object, or one below the other."""
+    if json:
+        say(as_json(facts))
+    else:
+        shown = ((name, ", ".join(fact) if isinstance(fact, list) else str(fact)) for name, fact in facts.items())
+        show_rows(("", ""), shown)
 
 
 def show_events(events: Iterable[RecordedEvent]) -> None:

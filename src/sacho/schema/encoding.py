@@ -30,6 +30,16 @@ _from_json = msgspec.json.decode
 Decode = Callable[[str], Any]
 
 
+class _Correlated(msgspec.Struct):
+    """What metadata tell of the index by correlation id."""
+
+    correlation_id: Any = None
+
+
+_correlated = msgspec.json.Decoder(_Correlated).decode
+_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
 class Writer(NamedTuple):
     """How the events of one class are written: what was declared of it, and its values for JSON."""
 
@@ -84,7 +94,7 @@ class Encoding:
             data,
             tuple(tags) if len(tags) < 2 else tuple(sorted(set(tags))),
             encode_metadata(type, metadata) if metadata else None,
-            _correlation_id(type, metadata) if metadata else None,
+            _correlation_id(type, metadata.get("correlation_id")) if metadata else None,
         )
 
     def decode(self, type: str, schema_version: int, data: str, place: tuple[str | None, int | None, int]) -> Any:
@@ -154,6 +164,21 @@ def encode_metadata(type: str, metadata: Mapping[str, Any]) -> str:
     return _json(type, dict(metadata))
 
 
+def encoded_again(
+    id: bytes, type: str, schema_version: int, data: str, tags: str | None, metadata: str | None
+) -> EncodedEvent:
+    """Return an event in its stored form from what an engine gives out of it: the way from one log into another.
+
+    Raises InvalidEvent where its tags or metadata are not what `encode` makes.
+    """
+    try:
+        found = _correlated(metadata).correlation_id if metadata else None
+        names = _tags(tags) if tags else ()
+    except msgspec.MsgspecError as error:
+        raise InvalidEvent(type, f"its stored tags or metadata are broken: {error}") from error
+    return EncodedEvent(id, type, schema_version, data, names, metadata, _correlation_id(type, found))
+
+
 def decode_json(data: str) -> Any:
     """Return stored JSON as plain values: dict, list, str, int, float, bool, None."""
     return _from_json(data)
@@ -176,8 +201,7 @@ def _json(type: str, values: Any, convert: Callable[[Any], Any] | None = None) -
     return data
 
 
-def _correlation_id(type: str, metadata: Mapping[str, Any]) -> str | None:
-    found = metadata.get("correlation_id")
+def _correlation_id(type: str, found: Any) -> str | None:
     if found is None:
         return None
     if isinstance(found, UUID):

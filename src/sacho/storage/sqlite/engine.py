@@ -30,6 +30,7 @@ from sacho.storage.port import (
     Tell,
 )
 from sacho.storage.sqlite import reading
+from sacho.storage.sqlite.backing_up import copy_file
 from sacho.storage.sqlite.connecting import (
     DEFAULT_TIMEOUT,
     WRITER_CACHE_KIB,
@@ -185,6 +186,15 @@ class SqliteStorage:
             count += len(some)
         self._wakeups.rise(self.head())
         return count
+
+    def back_up(self, destination: Path, tell: Callable[[int, int], None]) -> SqliteStorage:
+        """Copy the log, as it is at one moment, into an empty file, while others write; return that log, opened.
+
+        `tell(done, total)` is called with numbers of pages. Raises StorageError.
+        """
+        self._commits.check()
+        self._readers.run(partial(copy_file, path=self.path, destination=destination, tell=tell))
+        return SqliteStorage(destination)
 
     def begin_epoch(self) -> LogIdentity:
         """Begin a new epoch."""
