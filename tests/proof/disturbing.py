@@ -6,14 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
-from secrets import token_hex
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 import sacho
 from sacho import Append, RawEvent
+from servers.postgres import fresh_database
 from tests.postgres_server import fresh_schema, without_schema
 from tests.proof.processes import WAIT, until
 from tests.proof.slow_appends import SlowAppends, encoded
@@ -79,7 +78,7 @@ def foreign(url: str) -> Iterator[None]:
     server, schema = without_schema(url)
     with ExitStack() as stack:
         order_locks = _one(server, ORDER_LOCKS.format(schema=schema))
-        other = stack.enter_context(_database(server))
+        other = stack.enter_context(fresh_database(server))
         for place in (server, other):
             _hold(stack, place, ["SELECT pg_current_xact_id()"])
             _hold(stack, place, ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM pg_class"])
@@ -102,18 +101,6 @@ def _hold(stack: ExitStack, server: str, statements: list[str]) -> None:
     connection = stack.enter_context(psycopg.connect(server, application_name="sacho foreign"))
     for statement in statements:
         connection.execute(statement)
-
-
-@contextmanager
-def _database(server: str) -> Iterator[str]:
-    """Make another database on the same server; drop it at the end."""
-    name = f"other_{token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield make_conninfo(server, dbname=name)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _one(server: str, statement: str) -> Any:

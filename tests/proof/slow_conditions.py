@@ -49,8 +49,9 @@ class Racer:
 
     def append_alone(self) -> None:
         """Append on condition of a tag of one's own, from a head that has one's own last event."""
-        until(lambda: self._store.head() >= self._behind)
-        condition = AppendCondition(Query(QueryItem(tags=[self._tag])), self._store.head())
+        heads: list[int] = []
+        until(lambda: heads.append(self._store.head()) or heads[-1] >= self._behind)  # type: ignore[func-returns-value]
+        condition = AppendCondition(Query(QueryItem(tags=[self._tag])), heads[-1])
         data = EventData(RawEvent("Alone", {"query": []}), tags=[self._tag])
         outcome = self._append([Append(None, [data])], condition)
         self.told["alone"] += 1

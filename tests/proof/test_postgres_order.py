@@ -6,8 +6,11 @@ import time
 from contextlib import ExitStack, suppress
 from random import Random
 
+import psycopg
+
 import sacho
 from sacho import Append, Query, QueryItem, RawEvent
+from tests.postgres_server import without_schema
 from tests.proof.disturbing import foreign, killing, named
 from tests.proof.judging import check_all
 from tests.proof.processes import WAIT, Count, Counted, until
@@ -108,3 +111,22 @@ def test_an_append_in_flight_holds_the_head_until_it_ends(postgres_url: str) -> 
             until(lambda: store.head() > before)
             assert store.head() == behind.position
         assert store.version("slow-1") == 2
+
+
+def test_an_append_that_registers_late_skips_and_repeats_nothing(postgres_url: str) -> None:
+    """Between reading the sequence's last value and registering it a writer may be held up while others go on.
+
+    The head falls back then until it ends, but what comes in the end stands above all that was shown.
+    """
+    server, schema = without_schema(postgres_url)
+    with sacho.connect(postgres_url) as store, psycopg.connect(server) as late, store.subscribe(raw=True) as live:
+        shown = [store.append("s-1", [RawEvent("Shown", number)]).position for number in range(3)]
+        assert [one.position for _ in shown if (one := live.next(timeout=WAIT))] == shown
+        late.execute(f"SELECT {schema}.register_append(0)")
+        assert store.head() == 0
+        behind = store.append("s-1", [RawEvent("Behind", None)]).position
+        assert list(store.read_all(after=shown[-1], raw=True)) == []
+        late.rollback()
+        one = live.next(timeout=WAIT)
+        assert one is not None
+        assert one.position == behind == store.head()
