@@ -19,7 +19,7 @@ from sacho.operations import copy, copy_behind, digest, verify
 from sacho.storage.port import Row
 from tests.operations.logs import fill, rows
 from tests.postgres_server import fresh_schema
-from tests.proof.judging import check_all, check_batches, check_file, check_log
+from tests.proof.judging import check_all, check_file, check_log
 from tests.proof.processes import SECONDS, WAIT, Count, Counted, started
 
 EVENTS = 20_000
@@ -138,9 +138,8 @@ def check_backups(folder: Path, found: list[tuple[int, int, str]]) -> None:
     check_all(f"sqlite:///{folder}/log.db")
     with sacho.connect(f"sqlite:///{folder}/log.db") as store:
         for number, head, sha256 in found:
-            path = folder / "backups" / f"{number}.db"
-            check_file(path)
-            with sacho.connect(f"sqlite:///{path}") as backup:
-                check_batches(check_log(backup), side_by_side=True)
+            url = f"sqlite:///{folder}/backups/{number}.db"
+            check_all(url)
+            with sacho.connect(url) as backup:
                 assert (backup.head(), backup.identity) == (head, store.identity)
                 assert verify(store, backup, to=head).sha256 == sha256
