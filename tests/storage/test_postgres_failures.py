@@ -33,18 +33,6 @@ from tests.postgres_server import own_server_or_skip, running_server
 NOTED = RawEvent("Noted", None)
 
 
-@pytest.fixture
-def store(postgres_url: str) -> Iterator[EventStore]:
-    with sacho.connect(postgres_url) as store:
-        yield store
-
-
-@pytest.fixture
-def admin(postgres_server_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
-        yield connection
-
-
 def settings(url: str) -> PostgresSettings:
     parts = StoreURL.parse(url)
     return PostgresSettings.of(parts.authority, parts.path, parts.options)

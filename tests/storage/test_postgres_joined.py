@@ -32,12 +32,6 @@ SECONDS = 20
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[EventStore]:
-    with sacho.connect(postgres_url) as store:
-        yield store
-
-
-@pytest.fixture
 def table(postgres_server_url: str) -> Iterator[str]:
     """A table of the application."""
     name = f"payments_{uuid4().hex}"

@@ -30,18 +30,6 @@ OPEN = "import sys, sacho; store = sacho.connect(sys.argv[1]); print(store.ident
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[EventStore]:
-    with sacho.connect(postgres_url) as store:
-        yield store
-
-
-@pytest.fixture
-def admin(postgres_server_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
 def login(admin: psycopg.Connection, postgres_server_url: str) -> Iterator[str]:
     """The name and password of a role that may do nothing yet."""
     name = f"r_{secrets.token_hex(6)}"

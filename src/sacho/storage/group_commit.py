@@ -20,6 +20,7 @@ from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
 from sacho.events import Appended, Write
 from sacho.storage.port import Outcome, Tell
 from sacho.storage.processes import same_process
+from sacho.storage.statistics import CommitObserver, Counting
 
 MAX_WRITES_PER_COMMIT: Final = 512
 """How many waiting writes one commit takes in at most: it bounds how long the first of them waits for the last."""
@@ -260,3 +261,33 @@ def settle(future: Future[list[Appended]], outcomes: Sequence[Outcome]) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+class WritesInGroups:
+    """What an engine does of the port through its group commit."""
+
+    _commits: GroupCommit
+    _counting: Counting
+
+    def write(self, write: Write) -> list[Appended]:
+        """Append atomically and durably."""
+        (outcome,) = self._commits.write((write,))
+        if isinstance(outcome, SachoError):
+            raise outcome
+        return outcome
+
+    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Append each on its own, in this order, in one commit where they fit."""
+        return self._commits.write(writes)
+
+    def submit(self, write: Write) -> Future[list[Appended]]:
+        """Append without waiting."""
+        return self._commits.submit(write)
+
+    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
+        """Append without waiting; `tell` gets the outcomes."""
+        self._commits.hand_in(writes, tell)
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Have every commit reported."""
+        self._counting.observers.append(observer)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 
-from sacho.errors import SachoError
-from sacho.events import Appended, Query, Write
-from sacho.storage.group_commit import GroupCommit
+from sacho.events import Query, Write
+from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.port import (
     CAPABILITIES,
     Bounds,
@@ -20,11 +18,9 @@ from sacho.storage.port import (
     ImportedEvent,
     Joining,
     LogIdentity,
-    Outcome,
     Row,
     Snapshot,
     StreamInfo,
-    Tell,
 )
 from sacho.storage.postgres.connecting import Readers, connect
 from sacho.storage.postgres.failures import is_lost, translate
@@ -36,7 +32,7 @@ from sacho.storage.postgres.session import Session
 from sacho.storage.postgres.settings import PostgresSettings
 from sacho.storage.postgres.watching import Notifier, Watcher
 from sacho.storage.postgres.writing import Writer
-from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
+from sacho.storage.statistics import Counting, StorageStatistics
 from sacho.storage.wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -53,7 +49,7 @@ DELETE_SNAPSHOT: Final = "DELETE FROM {schema}.snapshots WHERE stream = %s"
 DELETE_SNAPSHOTS: Final = "DELETE FROM {schema}.snapshots"
 
 
-class PostgresStorage:
+class PostgresStorage(WritesInGroups):
     """The log in a PostgreSQL schema. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "postgres"
@@ -83,25 +79,6 @@ class PostgresStorage:
     def identity(self) -> LogIdentity:
         """The log's id and epoch."""
         return self._identity
-
-    def write(self, write: Write) -> list[Appended]:
-        """Append atomically and durably."""
-        (outcome,) = self._commits.write((write,))
-        if isinstance(outcome, SachoError):
-            raise outcome
-        return outcome
-
-    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Append each on its own, in this order, in one transaction where they fit."""
-        return self._commits.write(writes)
-
-    def submit(self, write: Write) -> Future[list[Appended]]:
-        """Append without waiting."""
-        return self._commits.submit(write)
-
-    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
-        """Append without waiting; `tell` gets the outcomes."""
-        self._commits.hand_in(writes, tell)
 
     def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
         """Return the steps of an append within a transaction of the application."""
@@ -187,10 +164,6 @@ class PostgresStorage:
     def make_roles(self) -> tuple[str, ...]:
         """Make the roles for those who read and those who append."""
         return self._once(partial(make_roles, settings=self.settings))
-
-    def observe(self, observer: CommitObserver) -> None:
-        """Have every commit reported."""
-        self._counting.observers.append(observer)
 
     def statistics(self) -> StorageStatistics:
         """Return counts, the size of the log's tables, and the age of the oldest append in flight.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from sacho.errors import DuplicateEventId, InvalidAppend, SachoError, UnsupportedOperation
-from sacho.events import Appended, Query, StreamWrite, Write
-from sacho.storage.group_commit import GroupCommit
+from sacho.errors import DuplicateEventId, InvalidAppend, UnsupportedOperation
+from sacho.events import Query, StreamWrite, Write
+from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
@@ -23,11 +22,9 @@ from sacho.storage.port import (
     ImportedEvent,
     Joining,
     LogIdentity,
-    Outcome,
     Row,
     Snapshot,
     StreamInfo,
-    Tell,
 )
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.backing_up import copy_file
@@ -45,7 +42,7 @@ from sacho.storage.sqlite.inserting import insert_events
 from sacho.storage.sqlite.schema import identity_of, prepare
 from sacho.storage.sqlite.watching import Watcher
 from sacho.storage.sqlite.writing import Writer
-from sacho.storage.statistics import CommitObserver, Counting, StorageStatistics
+from sacho.storage.statistics import Counting, StorageStatistics
 from sacho.storage.wakeups import Wakeups
 
 T = TypeVar("T")
@@ -60,7 +57,7 @@ LOG_BYTES = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_s
 NEXT_EPOCH = "UPDATE log SET epoch = epoch + 1"
 
 
-class SqliteStorage:
+class SqliteStorage(WritesInGroups):
     """The log in a SQLite file. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "sqlite"
@@ -88,25 +85,6 @@ class SqliteStorage:
     def identity(self) -> LogIdentity:
         """The log's id and epoch."""
         return self._identity
-
-    def write(self, write: Write) -> list[Appended]:
-        """Append atomically and durably."""
-        (outcome,) = self._commits.write((write,))
-        if isinstance(outcome, SachoError):
-            raise outcome
-        return outcome
-
-    def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Append each on its own, in this order, in one commit where they fit."""
-        return self._commits.write(writes)
-
-    def submit(self, write: Write) -> Future[list[Appended]]:
-        """Append without waiting."""
-        return self._commits.submit(write)
-
-    def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
-        """Append without waiting; `tell` gets the outcomes."""
-        self._commits.hand_in(writes, tell)
 
     def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
         """Refuse: there is no transaction to join."""
@@ -205,10 +183,6 @@ class SqliteStorage:
     def make_roles(self) -> tuple[str, ...]:
         """Refuse: whoever may open the log may do all."""
         raise UnsupportedOperation("roles", self.name, self.capabilities)
-
-    def observe(self, observer: CommitObserver) -> None:
-        """Have every commit reported."""
-        self._counting.observers.append(observer)
 
     def statistics(self) -> StorageStatistics:
         """Return counts, sizes and the age of the oldest append in flight."""
