@@ -46,11 +46,12 @@ def sixty_four_tasks(job: Job) -> float:
 
 def hundred(job: Job) -> float:
     """Events a second: one thread, 100 events per append, each with an id (made by the store) and one tag."""
-    appends = job.count(200, 10)
-    with sacho.connect(fresh(job)) as store:
-        append_hundreds(store, "before", WARM_UP)
-        wanted = going_round(appends, 100)
-        return 100 * appends / seconds(lambda: _append_hundreds(store, "seats", wanted))
+    return _hundred(job, TaggedSeatsReserved)
+
+
+def hundred_untagged(job: Job) -> float:
+    """Events a second: one thread, 100 events per append, each with an id, without tags."""
+    return _hundred(job, SeatsReserved)
 
 
 def with_condition(job: Job) -> float:
@@ -80,10 +81,23 @@ def _append_singly(store: EventStore, category: str, wanted: Sequence[Sequence[R
         store.append(f"{category}-{stream}", [SeatsReserved(*fields)], expected=version)
 
 
-def _append_hundreds(store: EventStore, category: str, wanted: Sequence[Sequence[Reservation]]) -> None:
+def _hundred(job: Job, made: type[SeatsReserved | TaggedSeatsReserved]) -> float:
+    appends = job.count(200, 10)
+    with sacho.connect(fresh(job)) as store:
+        append_hundreds(store, "before", WARM_UP)
+        wanted = going_round(appends, 100)
+        return 100 * appends / seconds(lambda: _append_hundreds(store, "seats", wanted, made))
+
+
+def _append_hundreds(
+    store: EventStore,
+    category: str,
+    wanted: Sequence[Sequence[Reservation]],
+    made: type[SeatsReserved | TaggedSeatsReserved] = TaggedSeatsReserved,
+) -> None:
     for number, hundred in enumerate(wanted):
         version, stream = divmod(number, STREAMS)
-        events = [TaggedSeatsReserved(*fields) for fields in hundred]
+        events = [made(*fields) for fields in hundred]
         store.append(f"{category}-{stream}", events, expected=version * 100)
 
 
