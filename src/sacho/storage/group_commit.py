@@ -105,9 +105,14 @@ class _Turnstile:
 class GroupCommit:
     """The way of all writes to one engine's `commit`, which is called by one thread at a time."""
 
-    def __init__(self, commit: Commit, name: str) -> None:
+    def __init__(self, commit: Commit, name: str, gather_seconds: float = 0.0) -> None:
+        """`gather_seconds`: for how long callers who were told together are waited for, before the next commit."""
         self._commit = commit
         self._name = name
+        self._gather_seconds = gather_seconds
+        self._awaited = 0
+        """How many tickets are waited for, while some are: then nobody goes alone."""
+        self._gathered = threading.Event()
         self._is_same_process = same_process()
         self.turn = threading.Lock()
         """Held during a commit, and by others for short work beside commits. Taken by `with`, which no Ctrl-C can split."""
@@ -138,7 +143,7 @@ class GroupCommit:
     @property
     def is_free(self) -> bool:
         """Whether nobody has the turn or waits for it: who takes it now will hardly wait."""
-        return not self._queued and not self.turn.locked()
+        return not self._queued and not self._awaited and not self.turn.locked()
 
     def hand_in(self, writes: Sequence[Write], tell: Tell) -> None:
         """Hand the writes to the committing thread, which will tell their outcomes; never blocks."""
@@ -174,6 +179,7 @@ class GroupCommit:
         with self._gate:
             self._closed = True
             self._waiting.put(None)
+            self._gathered.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self.turn:
@@ -188,6 +194,8 @@ class GroupCommit:
                 self._thread.start()
             self._queued += 1
             self._waiting.put(ticket)
+            if self._awaited and self._queued >= self._awaited:
+                self._gathered.set()
 
     def _serve(self) -> None:
         while (first := self._carried or self._next()) is not None:
@@ -196,9 +204,22 @@ class GroupCommit:
                 with self._gate:
                     self._queued -= len(tickets)
                 outcomes = self._outcomes([write for ticket in tickets for write in ticket.writes], first.since)
+            if len(tickets) > 1 and self._gather_seconds:
+                self._awaited = len(tickets)
             self._tell(tickets, outcomes)
             self._relay.wake_next()
+            if self._awaited:
+                self._gather()
         self._relay.wake_all()
+
+    def _gather(self) -> None:
+        """Give those who were told a moment to come again, so that the next commit takes in all of them."""
+        with self._gate:
+            is_complete = self._closed or self._queued >= self._awaited
+        if not is_complete:
+            self._gathered.wait(self._gather_seconds)
+        self._awaited = 0
+        self._gathered.clear()
 
     def _next(self) -> _Ticket | None:
         """Wait for a ticket, or None at the end; wake those whom nobody wakes."""

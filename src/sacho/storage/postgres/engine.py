@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GATHER_SECONDS: Final = 0.001
+"""For how long callers who were told together are waited for. A transaction costs as much as some events, and as all
+processes share the server, fewer and larger ones are to the good of all."""
+
 SAVE_SNAPSHOT: Final = """
 INSERT INTO {schema}.snapshots (stream, version, fingerprint, state) VALUES (%s, %s, %s, %s)
 ON CONFLICT (stream) DO UPDATE SET version = excluded.version, fingerprint = excluded.fingerprint, state = excluded.state
@@ -73,7 +77,7 @@ class PostgresStorage(WritesInGroups):
         self._watcher = Watcher(settings, log.channel, self._wakeups, self.head)
         self._notifier = Notifier(settings, log.channel)
         self._writer = Writer(session, settings, self._reading.find, self._counting, self._told)
-        self._commits = GroupCommit(self._writer.commit, self.name)
+        self._commits = GroupCommit(self._writer.commit, self.name, GATHER_SECONDS)
 
     @property
     def identity(self) -> LogIdentity:
