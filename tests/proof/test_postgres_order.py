@@ -26,7 +26,7 @@ def test_no_reader_skips_repeats_or_sees_half_of_an_append(
     """20 connections write, slowly and out of order, some roll back, some are killed, beside all that others may hold.
 
     A naive reader of the same workload skips events: the proof can fail. Seen to fail with a head that is the sequence's
-    last value, and with one that looks for appends in flight before it reads that value.
+    last value, and with one that looks for appends in flight a millisecond before it reads that value.
     """
     url, naive = named(postgres_url), list[int]()
     readers = [Reader() for _ in range(3)]
