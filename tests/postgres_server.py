@@ -60,4 +60,5 @@ def without_schema(url: str) -> tuple[str, str]:
     server, _, options = url.partition("?")
     named = dict(option.split("=", 1) for option in options.split("&"))
     schema = named.pop("schema")
+    named.pop("durability", None)
     return f"{server}{'?' * bool(named)}{'&'.join(map('='.join, named.items()))}", schema

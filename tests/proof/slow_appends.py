@@ -183,7 +183,7 @@ def batch(random: Random, name: str, number: int) -> list[Append]:
     own, shared = f"own-{name}", f"shared-{random.randint(1, 4)}"
     choices: list[list[str | None]] = [[own], [own], [shared], [None], ["two-1", None]]
     streams = random.choice(choices)
-    sizes = [random.choice([1, 1, 1, 1, 1, 2, 2, 3, 5, 20]) for _ in streams]
+    sizes = random.choices([1, 2, 5, 20, 200], [60, 20, 10, 9, 1], k=len(streams))
     facts = {"batch": f"{name}.{number}", "of": sum(sizes)}
     return [
         Append(stream, [EventData(RawEvent("Written", facts), tags=[f"t:{random.randint(1, 3)}"]) for _ in range(size)])
