@@ -100,6 +100,8 @@ class Readers:
         self._settings = settings
         self._is_same_process = same_process()
         self._closed = False
+        self.losses = 0
+        """How often a connection was lost."""
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             kwargs={**settings.parameters, "autocommit": True},
             min_size=0,
@@ -127,6 +129,7 @@ class Readers:
                 raise translate(error, self._settings) from None
             except psycopg.Error as error:
                 self._check()
+                self.losses += is_lost(error)
                 if not (is_lost(error) or is_passing(error)) or not retrying.pause():
                     raise translate(error, self._settings) from error
                 self._pool.check()

@@ -73,7 +73,7 @@ class PostgresStorage(WritesInGroups):
         self._counting = Counting()
         self._wakeups = Wakeups()
         self._readers = Readers(settings)
-        self._reading = Reading(self._readers.run, settings.schema)
+        self._reading = Reading(self._readers, settings.schema)
         self._watcher = Watcher(settings, log.channel, self._wakeups, self.head)
         self._notifier = Notifier(settings, log.channel)
         self._writer = Writer(session, settings, self._reading.find, self._counting, self._told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sacho.events import Query
@@ -11,11 +11,9 @@ from sacho.storage.postgres.calls import indexed, query_text
 from sacho.storage.postgres.packing import MAX_BIGINT
 
 if TYPE_CHECKING:
-    from sacho.storage.postgres.connecting import Connection
+    from sacho.storage.postgres.connecting import Connection, Readers
 
 T = TypeVar("T")
-
-Run = Callable[[Callable[["Connection"], Any]], Any]
 
 ROW_COLUMNS: Final = ("position", "stream", "version")
 """The first columns of a row; pages follow one of them."""
@@ -104,18 +102,20 @@ WHERE n.nspname = %(schema)s AND c.relkind = 'r'
 class Reading:
     """The statements of one log, run on connections that `run` lends."""
 
-    def __init__(self, run: Run, schema: str) -> None:
-        self._run = run
+    def __init__(self, readers: Readers, schema: str) -> None:
+        self._run = readers.run
+        self._readers = readers
         self._schema = schema
+        self._highest = (0, 0)
 
     def head(self) -> int:
         """Return the head."""
-        head: int = self._rows(HEAD.format(schema=self._schema), {})[0][0]
-        return head
+        return self._risen(self._rows(HEAD.format(schema=self._schema), {})[0][0])
 
     def bounds(self, stream: str) -> Bounds:
         """Return the head, and up to where a stream may be read now."""
-        return Bounds(*self._rows(BOUNDS.format(schema=self._schema), {"stream": stream})[0])
+        head, last = self._rows(BOUNDS.format(schema=self._schema), {"stream": stream})[0]
+        return Bounds(self._risen(head), last)
 
     def stream(
         self, stream: str, after: int, to: int | None, limit: int | None, head: int, *, backwards: bool
@@ -174,6 +174,20 @@ class Reading:
         size: int = self._rows(LOG_BYTES, {"schema": self._schema})[0][0]
         return size
 
+    def _risen(self, head: int) -> int:
+        """Return the highest head that was told, so that it never falls.
+
+        An append that reads the sequence and then is slow to register holds the head back for a moment, below what was
+        told before, though nothing can appear there any more. What was told is forgotten with a lost connection: the
+        next one may be to a server that has lost the end of the log.
+        """
+        losses = self._readers.losses
+        since, highest = self._highest
+        if since != losses or head > highest:
+            self._highest = (losses, head)
+            return head
+        return highest
+
     def _pages(
         self, where: str, order: str, values: dict[str, Any], limit: int | None, *, backwards: bool
     ) -> Iterator[list[Row]]:
@@ -216,8 +230,7 @@ class Reading:
             with connection.cursor(binary=True) as cursor:
                 return cursor.execute(statement, values).fetchall()
 
-        rows: list[Any] = self._run(execute)
-        return rows
+        return self._run(execute)
 
 
 def _cut(bound: int) -> int:

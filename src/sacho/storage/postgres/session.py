@@ -26,6 +26,10 @@ GRACE_SECONDS: Final = 5.0
 FORMATS: Final = [pq.Format.BINARY] * len(ARGUMENTS)
 
 
+class CommitDoubtful(psycopg.OperationalError):
+    """The server warned at the commit: a wait for standbys was cancelled, so the append may be on the primary alone."""
+
+
 class AnswerLate(psycopg.OperationalError):
     """No answer came in time; the append may have happened."""
 
@@ -39,6 +43,8 @@ class Session:
         self._pgconn = self.connection.pgconn
         self._patience = settings.timeout + GRACE_SECONDS
         self._statement = statement(settings.schema, [f"${place}" for place in range(1, len(ARGUMENTS) + 1)]).encode()
+        self._warning: str | None = None
+        self.connection.add_notice_handler(self._notice)
         self._is_pooled = self.connection.prepare_threshold is None
         self._is_prepared = False
         self._poll = select.poll()
@@ -47,6 +53,7 @@ class Session:
     def append(self, values: Sequence[bytes | None]) -> list[Answer]:
         """Call the function and return its answer. Raises psycopg.Error; then the connection may be broken."""
         pgconn = self._pgconn
+        self._warning = None
         try:
             if not self._is_prepared and not self._is_pooled:
                 _checked(pgconn.prepare(NAME, self._statement))
@@ -62,11 +69,18 @@ class Session:
         if result is None:
             self.close()
             raise psycopg.OperationalError("the connection was lost")
+        if self._warning is not None:
+            self.close()
+            raise CommitDoubtful(self._warning)
         return answers(_checked(result))
 
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary
 
     def _last_result(self) -> Any:
         """Return what the server said last: the rows come before the commit, which may fail or be cut off yet."""
