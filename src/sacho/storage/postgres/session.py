@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
 NAME: Final = b"sacho_append"
+LOCK_WAIT: Final = "SELECT set_config('lock_timeout', %s, false)"
 GRACE_SECONDS: Final = 5.0
 """How much longer than the longest wait for a lock an answer may take before the server counts as lost."""
 FORMATS: Final = [pq.Format.BINARY] * len(ARGUMENTS)
@@ -46,6 +47,11 @@ class Session:
         self._warning: str | None = None
         self.connection.add_notice_handler(self._notice)
         self._is_pooled = self.connection.prepare_threshold is None
+        self.lock_wait: int | None = int(1_000 * settings.timeout)
+        """What the append function is to be told of waiting for locks: none where the session has been told."""
+        if not self._is_pooled:
+            self.connection.execute(LOCK_WAIT, (f"{self.lock_wait}ms",))
+            self.lock_wait = None
         self._is_prepared = False
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)

@@ -96,11 +96,12 @@ class Writer:
     def _called(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> list[Answer]:
         """Call the append function; again where that is safe and helps."""
         settings = self._settings
-        mode = Mode(accepted=accepted, relaxed=settings.is_relaxed, lock_wait=int(1_000 * settings.timeout))
+        mode = Mode(accepted=accepted, relaxed=settings.is_relaxed)
         retrying, races = Retrying(settings.timeout), 0
         while True:
             try:
-                return self._open().append(arguments(writes, locks, mode))
+                session = self._open()
+                return session.append(arguments(writes, locks, mode._replace(lock_wait=session.lock_wait)))
             except UniqueViolation as error:
                 mode, races = mode._replace(careful=True), races + 1
                 if races > MOST_ID_RACES:

@@ -293,7 +293,7 @@ $$;
 -- `careful`: look for ids first. Without, a repeated id violates the unique index, and the caller comes again with care.
 -- `accepted`: whether the write before the first one was accepted. `again`: the caller does not know whether it was here
 -- before; then a write that is found counts as accepted for the one that follows it. `lock_wait`: the longest wait for a
--- lock, in milliseconds, unless the user's transaction has one of its own. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
+-- lock, in milliseconds, unless the session or the user's transaction has one of its own. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
 -- and (from PostgreSQL 17 on) six times that for how long it may last, since it holds up others.
 CREATE FUNCTION @schema@.append(
     locks bigint[],
@@ -303,11 +303,12 @@ CREATE FUNCTION @schema@.append(
     correlation_ids text[], tag_events integer[], tag_names text[],
     careful boolean, accepted boolean, again boolean, relaxed boolean, lock_wait integer, idle integer
 ) RETURNS TABLE (outcome integer, version bigint, "position" bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER @settings@ AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    waits_before text := current_setting('lock_timeout');
+    waits_before text;
     key bigint;
+    done boolean;  -- assigned where only the effect is wanted: PERFORM costs several times as much
     now_at bigint;
     done_parts integer := 0;
     done_tags integer := 0;
@@ -326,22 +327,24 @@ BEGIN
     IF NOT relaxed AND current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF idle IS NULL OR current_setting('lock_timeout') = '0' THEN
-        PERFORM set_config('lock_timeout', lock_wait::text, true);
-    END IF;
     IF idle IS NOT NULL THEN
+        waits_before := current_setting('lock_timeout');
         PERFORM @schema@.bound_transaction(idle);
+    END IF;
+    IF lock_wait IS NOT NULL AND (idle IS NULL OR waits_before = '0') THEN
+        done := set_config('lock_timeout', lock_wait::text, true) IS NULL;
     END IF;
     FOREACH key IN ARRAY locks LOOP
         IF key & 1 = 1 THEN
-            PERFORM pg_advisory_xact_lock(@key_locks@, (key >> 1)::integer);
+            done := pg_advisory_xact_lock(@key_locks@, (key >> 1)::integer) IS NULL;
         ELSE
-            PERFORM pg_advisory_xact_lock_shared(@key_locks@, (key >> 1)::integer);
+            done := pg_advisory_xact_lock_shared(@key_locks@, (key >> 1)::integer) IS NULL;
         END IF;
     END LOOP;
-    PERFORM @schema@.register_append(coalesce(pg_sequence_last_value('@schema@.positions'), 0));
+    done := pg_advisory_xact_lock_shared(@order_locks@,
+        @schema@.low_bits(coalesce(pg_sequence_last_value('@schema@.positions'), 0))) IS NULL;
     now_at := @schema@.microseconds();
-    PERFORM set_config('sacho.appending', 'yes', true);
+    done := set_config('sacho.appending', 'yes', true) IS NULL;
     FOR write IN 1 .. cardinality(write_parts) LOOP
         last_part := done_parts + write_parts[write];
         done_events := last_event;
@@ -424,8 +427,8 @@ BEGIN
         done_parts := last_part;
         done_tags := done_tags + write_tags[write];
     END LOOP;
-    PERFORM set_config('sacho.appending', 'no', true);
     IF idle IS NOT NULL THEN
+        PERFORM set_config('sacho.appending', 'no', true);
         PERFORM set_config('lock_timeout', waits_before, true);
         PERFORM pg_notify('@channel@', position::text);
     END IF;
