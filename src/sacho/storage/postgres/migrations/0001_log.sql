@@ -76,12 +76,22 @@ BEGIN
         USING HINT = 'append a compensating event instead', ERRCODE = 'restrict_violation';
 END $$;
 
-CREATE TRIGGER event_rows_are_appended_by_sacho BEFORE INSERT ON @schema@.event_rows FOR EACH STATEMENT
-WHEN (current_setting('sacho.appending', true) IS DISTINCT FROM 'yes') EXECUTE FUNCTION @schema@.refuse_change();
+-- A condition in the trigger itself would be parsed anew at each insert.
+CREATE FUNCTION @schema@.refuse_other_inserts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('sacho.appending', true) IS DISTINCT FROM 'yes' THEN
+        RAISE EXCEPTION 'events are immutable, and appended by Sacho only, which keeps their order'
+            USING HINT = 'append a compensating event instead', ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER event_rows_are_appended_by_sacho BEFORE INSERT ON @schema@.event_rows
+FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_other_inserts();
 CREATE TRIGGER event_rows_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON @schema@.event_rows
 FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_change();
-CREATE TRIGGER event_tags_are_appended_by_sacho BEFORE INSERT ON @schema@.event_tags FOR EACH STATEMENT
-WHEN (current_setting('sacho.appending', true) IS DISTINCT FROM 'yes') EXECUTE FUNCTION @schema@.refuse_change();
+CREATE TRIGGER event_tags_are_appended_by_sacho BEFORE INSERT ON @schema@.event_tags
+FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_other_inserts();
 CREATE TRIGGER event_tags_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON @schema@.event_tags
 FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_change();
 CREATE TRIGGER events_are_a_view INSTEAD OF INSERT OR UPDATE OR DELETE ON @schema@.events
@@ -274,9 +284,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(@order_locks@, @schema@.low_bits(below));
 END $$;
 
--- Return the microseconds since 1970 UTC.
+-- Return the microseconds since 1970 UTC; a double has them all until the year 2255.
 CREATE FUNCTION @schema@.microseconds() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    SELECT (date_part('epoch', clock_timestamp()) * 1000000)::bigint
 $$;
 
 -- Appending. Write n has write_parts[n] of the parts and write_tags[n] of the tags, a part has part_events of the events,
@@ -293,7 +303,8 @@ $$;
 -- `careful`: look for ids first. Without, a repeated id violates the unique index, and the caller comes again with care.
 -- `accepted`: whether the write before the first one was accepted. `again`: the caller does not know whether it was here
 -- before; then a write that is found counts as accepted for the one that follows it. `lock_wait`: the longest wait for a
--- lock, in milliseconds, unless the session or the user's transaction has one of its own. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
+-- lock, in milliseconds, unless the user's transaction has one of its own; none where the session was prepared for the log
+-- (see session.py and connecting.py), which is cheaper. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
 -- and (from PostgreSQL 17 on) six times that for how long it may last, since it holds up others.
 CREATE FUNCTION @schema@.append(
     locks bigint[],
@@ -303,10 +314,11 @@ CREATE FUNCTION @schema@.append(
     correlation_ids text[], tag_events integer[], tag_names text[],
     careful boolean, accepted boolean, again boolean, relaxed boolean, lock_wait integer, idle integer
 ) RETURNS TABLE (outcome integer, version bigint, "position" bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     waits_before text;
+    scans_before text;
     key bigint;
     done boolean;  -- assigned where only the effect is wanted: PERFORM costs several times as much
     now_at bigint;
@@ -328,11 +340,14 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF idle IS NOT NULL THEN
-        waits_before := current_setting('lock_timeout');
         PERFORM @schema@.bound_transaction(idle);
     END IF;
-    IF lock_wait IS NOT NULL AND (idle IS NULL OR waits_before = '0') THEN
-        done := set_config('lock_timeout', lock_wait::text, true) IS NULL;
+    IF lock_wait IS NOT NULL THEN
+        waits_before := current_setting('lock_timeout');
+        scans_before := current_setting('enable_seqscan');
+        PERFORM set_config('enable_seqscan', 'off', true);
+        PERFORM set_config('lock_timeout', CASE WHEN idle IS NULL OR waits_before = '0' THEN lock_wait::text
+            ELSE waits_before END, true);
     END IF;
     FOREACH key IN ARRAY locks LOOP
         IF key & 1 = 1 THEN
@@ -430,6 +445,7 @@ BEGIN
     IF idle IS NOT NULL THEN
         PERFORM set_config('sacho.appending', 'no', true);
         PERFORM set_config('lock_timeout', waits_before, true);
+        PERFORM set_config('enable_seqscan', scans_before, true);
         PERFORM pg_notify('@channel@', position::text);
     END IF;
 END $$;
