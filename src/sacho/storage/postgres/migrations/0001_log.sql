@@ -360,6 +360,27 @@ BEGIN
         @schema@.low_bits(coalesce(pg_sequence_last_value('@schema@.positions'), 0))) IS NULL;
     now_at := @schema@.microseconds();
     done := set_config('sacho.appending', 'yes', true) IS NULL;
+    IF cardinality(ids) = 1 AND part_streams[1] IS NOT NULL AND write_queries[1] IS NULL
+        AND NOT (careful OR write_follows[1])
+    THEN
+        -- one event for one stream, as most appends are: the same as below, in a third of the steps
+        SELECT r.version INTO actual FROM @schema@.event_rows r
+        WHERE r.stream = part_streams[1] ORDER BY r.version DESC LIMIT 1;
+        actual := coalesce(actual, 0);
+        expected := part_expected[1];
+        IF expected IS NULL OR expected = actual OR (expected = -1 AND actual > 0) THEN
+            outcome := 0;
+            version := actual + 1;
+            position := nextval('@schema@.positions');
+            INSERT INTO @schema@.event_rows VALUES (position, part_streams[1], version, types[1], schema_versions[1],
+                data[1], ids[1], tags[1], metadata[1], correlation_ids[1], now_at, NULL);
+            IF write_tags[1] > 0 THEN
+                INSERT INTO @schema@.event_tags SELECT n, position FROM unnest(tag_names) n;
+            END IF;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END IF;
     FOR write IN 1 .. cardinality(write_parts) LOOP
         last_part := done_parts + write_parts[write];
         done_events := last_event;
