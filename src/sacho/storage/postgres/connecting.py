@@ -29,6 +29,9 @@ OLDEST_SERVER: Final = 140_000
 PREPARE_AFTER: Final = 2
 LONGEST_PAUSE: Final = 0.5
 IDLE_SECONDS: Final = 300.0
+RECONNECT_SECONDS: Final = 1.0
+"""For how long the pool tries to connect before it is asked anew: left alone, it pauses longer each time, and a server
+that is back would wait for it."""
 
 BACKEND: Final = "SELECT pg_backend_pid()"
 SESSION: Final = """
@@ -108,6 +111,7 @@ class Readers:
             max_size=settings.pool,
             max_idle=IDLE_SECONDS,
             timeout=settings.timeout,
+            reconnect_timeout=RECONNECT_SECONDS,
             configure=prepare_session,
             name="sacho-postgres-readers",
             open=True,
@@ -122,9 +126,11 @@ class Readers:
         while True:
             self._check()
             try:
-                with self._pool.connection(timeout=retrying.left) as connection:
+                with self._pool.connection(timeout=min(retrying.left, RECONNECT_SECONDS)) as connection:
                     return work(connection)
             except PoolTimeout as error:
+                if retrying.left > RECONNECT_SECONDS:
+                    continue
                 connect(self._settings).close()  # says so where it is the server that does not answer
                 raise translate(error, self._settings) from None
             except psycopg.Error as error:

@@ -123,6 +123,8 @@ class Writer:
             result = first_result(write, self._find(ids))
         except DuplicateEventId as refusal:
             return refusal
+        except StorageError:
+            return StorageUnreachable(self._settings.shown, "a repeat could not be read", may_have_happened=True)
         return result or CorruptLog(self._settings.shown, "ids were found that are not there")
 
     def _open(self) -> Session:
