@@ -19,7 +19,7 @@ from sacho.storage.port import Outcome, Row
 from sacho.storage.postgres.calls import ACCEPTED, Answer, Mode, arguments, outcomes
 from sacho.storage.postgres.connecting import Retrying
 from sacho.storage.postgres.failures import is_lost, is_passing, translate
-from sacho.storage.postgres.locking import ALL_ALONE, Keys, in_order, joined, keys_of
+from sacho.storage.postgres.locking import Keys, in_order, joined, keys_of
 from sacho.storage.postgres.session import Session
 from sacho.storage.statistics import Counting
 
@@ -59,11 +59,12 @@ class Writer:
         accepted = True
         try:
             for some, keys in _together(writes):
-                refusal = _repeats_itself(some[0])
-                found, accepted = (
-                    ([refusal], False) if refusal else self._commit(some, in_order(keys), accepted=accepted)
-                )
-                done += found
+                if isinstance(keys, DuplicateEventId):
+                    done.append(keys)
+                    accepted = False
+                else:
+                    found, accepted = self._commit(some, in_order(keys), accepted=accepted)
+                    done += found
         except StorageError as error:
             if not done:
                 raise
@@ -135,12 +136,18 @@ class Writer:
         return session
 
 
-def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys]]:
-    """Yield the writes in groups that fit into one transaction, each with its keys; alone what will be refused at once."""
+def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys | DuplicateEventId]]:
+    """Yield the writes in groups that fit into one transaction, with their keys; what repeats its ids alone, refused."""
     some: list[Write] = []
     keys: Keys = {}
     for write in writes:
-        own = ALL_ALONE if _repeats_itself(write) else keys_of(write)
+        if refusal := _repeats_itself(write):
+            if some:
+                yield some, keys
+            yield [write], refusal
+            some = []
+            continue
+        own = keys_of(write)
         both = joined(keys, own) if some else own
         if both is None:
             yield some, keys

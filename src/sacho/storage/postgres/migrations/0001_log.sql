@@ -304,8 +304,9 @@ $$;
 -- `accepted`: whether the write before the first one was accepted. `again`: the caller does not know whether it was here
 -- before; then a write that is found counts as accepted for the one that follows it. `lock_wait`: the longest wait for a
 -- lock, in milliseconds, unless the user's transaction has one of its own; none where the session was prepared for the log
--- (see session.py and connecting.py), which is cheaper. `idle`: given where the transaction is the user's, in milliseconds: for how long it may be idle,
--- and (from PostgreSQL 17 on) six times that for how long it may last, since it holds up others.
+-- (see session.py and connecting.py), which is cheaper. `idle`: given where the transaction is the user's, in
+-- milliseconds: for how long it may be idle, and (from PostgreSQL 17 on) six times that for how long it may last, since
+-- it holds up others.
 CREATE FUNCTION @schema@.append(
     locks bigint[],
     write_parts integer[], write_tags integer[], write_follows boolean[], write_after bigint[], write_queries text[],
