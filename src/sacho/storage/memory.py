@@ -30,6 +30,7 @@ from sacho.storage.port import (
     CAPABILITIES,
     CHUNK_BYTES,
     CHUNK_ROWS,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
@@ -227,6 +228,10 @@ class MemoryStorage:
             self._check()
             self._identity = self._identity._replace(epoch=self._identity.epoch + 1)
             return self._identity
+
+    def beside(self) -> Beside | None:
+        """Return None: there is no database."""
+        return None
 
     def make_roles(self) -> tuple[str, ...]:
         """Refuse: whoever may open the log may do all."""

@@ -76,6 +76,19 @@ class CategoryInfo(NamedTuple):
     recorded_at: datetime
 
 
+class Beside(NamedTuple):
+    """Where views can be kept beside the log, in its own database, so that a transaction can span both.
+
+    `dialect` is `sqlite` or `postgresql`. `connect` opens a further DBAPI connection to the database (sqlite3 in
+    autocommit, psycopg with its own transactions); it may be called by any thread and raises what the driver does.
+    `schema` is the name of the schema that the log has for itself, None where there are no schemas.
+    """
+
+    dialect: str
+    connect: Callable[[], Any]
+    schema: str | None
+
+
 class Snapshot(NamedTuple):
     """A folded state, kept beside the log; it may be dropped at any time, and nothing is lost with it."""
 
@@ -204,6 +217,9 @@ class Storage(Protocol):
 
     def begin_epoch(self) -> LogIdentity:
         """Begin a new epoch, after a restore; return the new identity."""
+
+    def beside(self) -> Beside | None:
+        """Return how views can be kept in the log's own database; None where it has none."""
 
     def make_roles(self) -> tuple[str, ...]:
         """Make the database's roles of least rights, or give them what they lack; return their names.

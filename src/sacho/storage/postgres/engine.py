@@ -13,6 +13,7 @@ from sacho.events import Query, Write
 from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.port import (
     CAPABILITIES,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
@@ -22,7 +23,7 @@ from sacho.storage.port import (
     Snapshot,
     StreamInfo,
 )
-from sacho.storage.postgres.connecting import Readers, connect
+from sacho.storage.postgres.connecting import Readers, connect, connect_plainly
 from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
 from sacho.storage.postgres.joining import steps
@@ -164,6 +165,10 @@ class PostgresStorage(WritesInGroups):
         """Begin a new epoch."""
         self._identity = self._once(partial(begin_epoch, settings=self.settings))
         return self._identity
+
+    def beside(self) -> Beside:
+        """Return how to connect to the database for views."""
+        return Beside("postgresql", partial(connect_plainly, self.settings), self.settings.schema)
 
     def make_roles(self) -> tuple[str, ...]:
         """Make the roles for those who read and those who append."""

@@ -58,6 +58,11 @@ def open_connection(path: Path, *, timeout: float, cache_kib: int) -> sqlite3.Co
     return connection
 
 
+def open_plainly(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the file for others than the log, in autocommit mode. Raises what SQLite does."""
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn what SQLite raises into the typed error that says what to do."""

@@ -17,6 +17,7 @@ from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.idempotency import first_result
 from sacho.storage.port import (
     CAPABILITIES,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
@@ -34,6 +35,7 @@ from sacho.storage.sqlite.connecting import (
     ReaderPool,
     is_busy,
     open_connection,
+    open_plainly,
     translate,
     when_free,
 )
@@ -179,6 +181,10 @@ class SqliteStorage(WritesInGroups):
         self._execute(NEXT_EPOCH, ())
         self._identity = self._readers.run(partial(identity_of, path=self.path))
         return self._identity
+
+    def beside(self) -> Beside:
+        """Return how to open the file for views."""
+        return Beside("sqlite", partial(open_plainly, self.path, self._timeout), None)
 
     def make_roles(self) -> tuple[str, ...]:
         """Refuse: whoever may open the log may do all."""
