@@ -21,13 +21,15 @@
     │   ├── DuplicateEventId
     │   ├── TargetHoldsOthers       a copy would have to mix its events with others
     │   └── StreamClash             a stream of both logs has other events in the target
+    ├── InlineViewFailed            a view that is written within the append refused its events
     ├── CommandRefused              base for the refusals of your own domain
     ├── RetriesExhausted            a command lost its race too often
     ├── ConfigurationError          connect() cannot give what was asked for
     │   ├── UnknownScheme
     │   ├── InvalidURL
     │   ├── MissingExtra
-    │   └── UnsupportedOperation    the engine lacks what was asked for, and says so
+    │   ├── UnsupportedOperation    the engine lacks what was asked for, and says so
+    │   └── InlineViewMissing       the log keeps views that this process does not write
     └── StorageError                the log cannot be read or written
         ├── StoreClosed
         ├── StoreForked
@@ -249,6 +251,24 @@ class StreamClash(Conflict):
         )
 
 
+# --- inline views -------------------------------------------------------------------------------------
+
+
+class InlineViewFailed(SachoError):
+    """A view that is written within the append raised, so the append was undone. Carries `view` and `reason`.
+
+    What it raised is the `__cause__`.
+    """
+
+    def __init__(self, view: str, reason: str) -> None:
+        self.view = view
+        self.reason = reason
+        super().__init__(
+            f"the inline view {view!r} could not take the events ({reason}); nothing was written: mend the view, or "
+            "keep it behind the log instead"
+        )
+
+
 # --- deciding -----------------------------------------------------------------------------------------
 
 
@@ -308,6 +328,17 @@ class UnsupportedOperation(ConfigurationError):
         self.remedy = remedy
         instead = remedy or f"it offers {', '.join(self.offered)}"
         super().__init__(f"the {engine} engine does not offer {capability!r}; {instead}")
+
+
+class InlineViewMissing(ConfigurationError):
+    """The log keeps inline views that this process does not write. `views` names them; nothing was written."""
+
+    def __init__(self, views: Iterable[str]) -> None:
+        self.views = tuple(sorted(views))
+        super().__init__(
+            f"this log keeps inline views that this process does not write: {', '.join(self.views)}; nothing was "
+            "written: open the log through the application that declares them"
+        )
 
 
 # --- storage ------------------------------------------------------------------------------------------
