@@ -10,15 +10,25 @@ import msgspec
 
 from sacho.errors import AppendConditionFailed, CorruptLog, SachoError, WrongExpectedVersion
 from sacho.events import EXISTS, Appended, EncodedEvent, Expected, ExpectedVersion, Query, Write
-from sacho.storage.inline_views import NO_VIEWS
 from sacho.storage.port import Outcome, Row, encode_tags, row_of
-from sacho.storage.postgres.packing import bigints, bigints_of, boolean, booleans, integer, integers, texts, uuids
+from sacho.storage.postgres.packing import (
+    bigint,
+    bigints,
+    bigints_of,
+    boolean,
+    booleans,
+    integer,
+    integers,
+    texts,
+    uuids,
+)
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 APPEND: Final = "SELECT {columns} FROM {schema}.append({arguments})"
 ANSWER: Final = "outcome, version, position"
+SHORT_COLUMNS: Final = 3
 LONG_ANSWER: Final = f"{ANSWER}, recorded_at, positions"
 """What is asked for where views are to take the events."""
 ARGUMENTS: Final = (
@@ -26,7 +36,7 @@ ARGUMENTS: Final = (
     *("integer[]", "integer[]", "boolean[]", "bigint[]", "text[]"),
     *("text[]", "bigint[]", "integer[]"),
     *("uuid[]", "text[]", "integer[]", "text[]", "text[]", "text[]", "text[]", "integer[]", "text[]"),
-    *("boolean", "boolean", "boolean", "boolean", "integer", "integer", "text"),
+    *("boolean", "boolean", "boolean", "boolean", "integer", "integer", "bigint"),
 )
 """The types of the append function's arguments."""
 
@@ -56,7 +66,7 @@ class Mode(NamedTuple):
     relaxed: bool = False
     lock_wait: int | None = None
     idle: int | None = None
-    views: str = NO_VIEWS
+    known_change: int = 0
 
 
 class Columns:
@@ -117,7 +127,7 @@ def arguments(writes: Sequence[Write], locks: Sequence[int], mode: Mode) -> list
         write_tags.append(len(columns.tag_events) - before)
     parts = [part for write in writes for part in write.parts]
     conditions = [write.condition for write in writes]
-    careful, accepted, again, relaxed, lock_wait, idle, views = mode
+    careful, accepted, again, relaxed, lock_wait, idle, known_change = mode
     return [
         bigints(locks),
         integers([len(write.parts) for write in writes]),
@@ -136,22 +146,24 @@ def arguments(writes: Sequence[Write], locks: Sequence[int], mode: Mode) -> list
         boolean(relaxed),
         integer(lock_wait),
         integer(idle),
-        views.encode(),
+        bigint(known_change),
     ]
 
 
 def answers(result: PGresult) -> list[Answer]:
     """Return the rows of the function's answer, which is in binary form."""
     rows: list[Answer] = []
+    is_long = result.nfields > SHORT_COLUMNS
     for row in range(result.ntuples):
-        outcome, version, position, *more = (result.get_value(row, column) for column in range(result.nfields))
+        outcome, version, position = (result.get_value(row, column) for column in range(3))
+        recorded_at, positions = (result.get_value(row, 3), result.get_value(row, 4)) if is_long else (None, None)
         rows.append(
             Answer(
                 _integer(outcome or b"\0\0\0\0")[0],
                 None if version is None else _bigint(version)[0],
                 None if position is None else _bigint(position)[0],
-                None if not more or more[0] is None else _bigint(more[0])[0],
-                None if not more or more[1] is None else bigints_of(more[1]),
+                None if recorded_at is None else _bigint(recorded_at)[0],
+                None if positions is None else bigints_of(positions),
             )
         )
     return rows

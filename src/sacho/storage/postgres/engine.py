@@ -177,7 +177,7 @@ class PostgresStorage(WritesInGroups):
 
     def inline_views(self) -> tuple[str, ...]:
         """Return the names of the views that the log registers."""
-        return names_in(self._readers.run(partial(registered, settings=self.settings)))
+        return names_in(self._readers.run(partial(registered, settings=self.settings)).views)
 
     def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
         """Have the log register these views, in a transaction beside which nobody appends."""

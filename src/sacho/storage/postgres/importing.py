@@ -52,7 +52,7 @@ def import_batch(connection: Connection, settings: PostgresSettings, events: Seq
         try:
             problems = cursor.execute(statement, _arguments(events)).fetchall()
         except RestrictViolation:
-            refuse_import(registered(connection, settings))
+            refuse_import(registered(connection, settings).views)
             raise
     if not problems:
         return

@@ -43,13 +43,13 @@ from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.locking import in_order, keys_of
 from sacho.storage.postgres.packing import Packed, PackedDumper, packed
 from sacho.storage.postgres.reading import COLUMNS, FIND
-from sacho.storage.postgres.registering import take
+from sacho.storage.postgres.registering import Registered, take
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
 HAS_LOG: Final = "SELECT to_regclass('{schema}.log') IS NOT NULL"
-LOG: Final = "SELECT id, inline FROM {schema}.log"
+LOG: Final = "SELECT id, inline, inline_change FROM {schema}.log"
 SAVEPOINT: Final = "SAVEPOINT sacho_append"
 RELEASE: Final = "RELEASE SAVEPOINT sacho_append"
 ROLL_BACK_TO: Final = "ROLLBACK TO SAVEPOINT sacho_append"
@@ -81,11 +81,11 @@ def _append(
     """Append with a cursor of the transaction, and have the views that the log registers take the events."""
     while True:
         registered = yield from _registered(cursor, settings, log_id)
-        concerned = views.concerned(registered, {event.type for part in write.parts for event in part.events})
+        concerned = views.concerned(registered.views, {event.type for part in write.parts for event in part.events})
         if concerned:
             _refuse_async(cursor.connection, concerned)
             yield partial(cursor.execute, SAVEPOINT)
-        answer = yield from _called(cursor, write, settings, registered)
+        answer = yield from _called(cursor, write, settings, registered.change)
         if concerned:
             if answer[0].outcome == ACCEPTED:
                 yield from _taken(cursor, write, answer, concerned)
@@ -94,18 +94,18 @@ def _append(
             return answer  # else they were changed meanwhile; now they cannot, under the locks of the transaction
 
 
-def _registered(cursor: Any, settings: PostgresSettings, log_id: UUID) -> Generator[Step, Any, str]:
+def _registered(cursor: Any, settings: PostgresSettings, log_id: UUID) -> Generator[Step, Any, Registered]:
     """Return which views the log registers. Raises InvalidConnection unless it is the right log."""
     rows = yield from _rows(cursor, HAS_LOG.format(schema=settings.schema), ())
     if rows[0][0]:  # asked first, since an error would take the transaction with it
         rows = yield from _rows(cursor, LOG.format(schema=settings.schema), ())
     if rows[0][0] != log_id:
         raise InvalidConnection(f"the connection is to another log than {settings.shown}; nothing was written")
-    return str(rows[0][1])
+    return Registered(*rows[0][1:])
 
 
 def _called(
-    cursor: Any, write: Write, settings: PostgresSettings, registered: str
+    cursor: Any, write: Write, settings: PostgresSettings, known_change: int
 ) -> Generator[Step, Any, list[Answer]]:
     """Call the append function."""
     mode = Mode(
@@ -113,7 +113,7 @@ def _called(
         relaxed=settings.is_relaxed,
         lock_wait=int(1_000 * settings.timeout),
         idle=int(1_000 * settings.joined_timeout),
-        views=registered,
+        known_change=known_change,
     )
     values = packed(arguments([write], in_order(keys_of(write)), mode))
     call = statement(settings.schema, ["%b"] * len(ARGUMENTS), LONG_ANSWER)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from sacho.errors import CorruptLog, StorageFailed
-from sacho.storage.inline_views import failed, write_views
+from sacho.storage.inline_views import NO_VIEWS, failed, write_views
 from sacho.storage.port import InlineView, Row
 from sacho.storage.postgres.connecting import Connection, connect_plainly
 from sacho.storage.postgres.failures import is_lost, is_passing, translate, unreachable
@@ -19,7 +19,7 @@ from sacho.storage.postgres.locking import ALL
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
-REGISTERED: Final = "SELECT inline FROM {schema}.log"
+REGISTERED: Final = "SELECT inline, inline_change FROM {schema}.log"
 PREPARE: Final = """
 SELECT set_config('lock_timeout', %s, true),
        CASE WHEN %s AND current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
@@ -33,12 +33,23 @@ NOT_OF_A_VIEW: Final = ("55P03", "53", "58")
 """Codes, or beginnings of them, of failures that are no view's: a lock that others hold, a full disk, a broken server."""
 
 
-def registered(connection: Connection, settings: PostgresSettings) -> str:
+class Registered(NamedTuple):
+    """Which views a log registers, as one text, and the number of the change that entered them."""
+
+    views: str
+    change: int
+
+
+NOTHING: Final = Registered(NO_VIEWS, 0)
+"""What a new log registers."""
+
+
+def registered(connection: Connection, settings: PostgresSettings) -> Registered:
     """Return which views the log registers."""
     row = connection.execute(REGISTERED.format(schema=settings.schema)).fetchone()
     if row is None:
         raise CorruptLog(settings.shown, "the row that names the log is missing")
-    return str(row[0])
+    return Registered(*row)
 
 
 def register(settings: PostgresSettings, text: str, finish: Callable[[int, Any], None]) -> None:

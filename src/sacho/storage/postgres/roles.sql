@@ -27,7 +27,7 @@ GRANT EXECUTE ON FUNCTION @schema@.append(
     text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer, integer
 ), @schema@.append(
     bigint[], integer[], integer[], boolean[], bigint[], text[], text[], bigint[], integer[], uuid[], text[], integer[],
-    text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer, integer, text
+    text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer, integer, bigint
 ) TO @schema@_writer;
 -- whoever runs the application has its inline views kept
 GRANT EXECUTE ON FUNCTION @schema@.register_inline(bigint, text) TO @schema@_writer;

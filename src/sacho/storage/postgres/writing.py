@@ -26,13 +26,13 @@ from sacho.errors import (
 )
 from sacho.events import Write
 from sacho.storage.idempotency import first_result
-from sacho.storage.inline_views import NO_VIEWS, InlineViews
+from sacho.storage.inline_views import InlineViews
 from sacho.storage.port import Outcome, Row
 from sacho.storage.postgres.calls import ACCEPTED, OTHER_VIEWS, Answer, Mode, arguments, outcomes, rows_written
 from sacho.storage.postgres.connecting import Retrying
 from sacho.storage.postgres.failures import is_lost, is_passing, translate
 from sacho.storage.postgres.locking import Keys, in_order, joined, keys_of
-from sacho.storage.postgres.registering import commit, registered, take
+from sacho.storage.postgres.registering import NOTHING, Registered, commit, registered, take
 from sacho.storage.postgres.session import LONG_NAME, Session
 from sacho.storage.statistics import Counting
 
@@ -62,7 +62,7 @@ class Writer:
         self._counting = counting
         self._told = told
         self._views = views
-        self._registered = NO_VIEWS
+        self._registered = NOTHING
         """Which views the log registered when it was last asked. All of them are attached."""
         self._is_ending = False
 
@@ -131,7 +131,8 @@ class Writer:
         while True:
             try:
                 session = self._open()
-                rows = self._tried(session, writes, locks, mode._replace(lock_wait=session.lock_wait))
+                call = mode._replace(lock_wait=session.lock_wait, known_change=self._registered.change)
+                rows = self._tried(session, writes, arguments(writes, locks, call))
                 if rows[0].outcome != OTHER_VIEWS:
                     return rows
                 self._registered = self._learned(session)
@@ -151,11 +152,9 @@ class Writer:
                 if not may_help or not retrying.pause():
                     raise translate(error, settings, may_have_happened=mode.again) from error
 
-    def _tried(self, session: Session, writes: Sequence[Write], locks: Sequence[int], mode: Mode) -> list[Answer]:
+    def _tried(self, session: Session, writes: Sequence[Write], values: Sequence[bytes | None]) -> list[Answer]:
         """Call the append function, once; where views are concerned, in a transaction in which they take the events."""
-        known = self._registered
-        views = self._views.concerned(known, _types(writes)) if known else []
-        values = arguments(writes, locks, mode._replace(views=known))
+        views = self._views.concerned(self._registered.views, _types(writes)) if self._registered.views else ()
         if not views:
             return session.append(values)
         try:
@@ -172,13 +171,13 @@ class Writer:
             raise
         return rows
 
-    def _learned(self, session: Session) -> str:
+    def _learned(self, session: Session) -> Registered:
         """Return which views the log registers. Raises InlineViewMissing for one that is not attached."""
-        self._registered = NO_VIEWS
-        text = registered(session.connection, self._settings)
-        if missing := self._views.missing(text):
+        self._registered = NOTHING
+        found = registered(session.connection, self._settings)
+        if missing := self._views.missing(found.views):
             raise InlineViewMissing(missing)
-        return text
+        return found
 
     def _known(self, write: Write) -> Outcome:
         """Return the first result of a write of which ids are in the log, or why it is no repeat."""

@@ -1,27 +1,33 @@
 -- Inline views: those that are written within each append, by whoever appends.
 
--- Their names, in order, one a line; see sacho/storage/inline_views.py. Every append compares this with what its process
--- writes, so that none leaves a view out.
-ALTER TABLE @schema@.log ADD COLUMN inline text NOT NULL DEFAULT '';
+-- Counts changes of what is registered. An append looks here whether it knows the last one, which costs a twentieth of
+-- what a look into a table does. One that was rolled back is counted too, so the table has the last word.
+CREATE SEQUENCE @schema@.inline_changes AS bigint CACHE 1;
 
--- Enter the views that the log registers. Whoever calls it holds the lock that all appends share, `all_key`, for itself.
+-- The names of the views, in order, one a line (see sacho/storage/inline_views.py), and the change that entered them.
+-- Every append compares that with the one its process knows, so that none leaves a view out.
+ALTER TABLE @schema@.log ADD COLUMN inline text NOT NULL DEFAULT '', ADD COLUMN inline_change bigint NOT NULL DEFAULT 0;
+
+-- Enter the views that the log registers. Whoever calls it holds the lock that all appends share, `all_key`, for itself,
+-- and so the sequence is moved, for all to see, while nobody appends.
 CREATE FUNCTION @schema@.register_inline(all_key bigint, names text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(@key_locks@, (all_key >> 1)::integer);
-    UPDATE @schema@.log SET inline = names;
+    UPDATE @schema@.log SET inline = names, inline_change = nextval('@schema@.inline_changes');
 END $$;
 
 -- Only the functions below may insert. One of the schema before that began under it, and so compares nothing, says 'yes':
--- it may go on while there are no views.
+-- it may go on while there are no views. A query within the first condition would cost each insert as much as its check.
 CREATE OR REPLACE FUNCTION @schema@.refuse_other_inserts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('sacho.appending', true) IS DISTINCT FROM 'checked' AND (
-        current_setting('sacho.appending', true) IS DISTINCT FROM 'yes'
-        OR EXISTS (SELECT FROM @schema@.log l WHERE l.inline <> '')
-    ) THEN
-        RAISE EXCEPTION 'events are immutable, and appended by Sacho only, which keeps their order'
-            USING HINT = 'append a compensating event instead', ERRCODE = 'restrict_violation';
+    IF current_setting('sacho.appending', true) IS DISTINCT FROM 'checked' THEN
+        IF current_setting('sacho.appending', true) IS DISTINCT FROM 'yes'
+            OR EXISTS (SELECT FROM @schema@.log l WHERE l.inline <> '')
+        THEN
+            RAISE EXCEPTION 'events are immutable, and appended by Sacho only, which keeps their order'
+                USING HINT = 'append a compensating event instead', ERRCODE = 'restrict_violation';
+        END IF;
     END IF;
     RETURN NULL;
 END $$;
@@ -43,8 +49,8 @@ END $$;
 -- lock, in milliseconds, unless the user's transaction has one of its own; none where the session was prepared for the log
 -- (see session.py and connecting.py), which is cheaper. `idle`: given where the transaction is the user's, in
 -- milliseconds: for how long it may be idle, and (from PostgreSQL 17 on) six times that for how long it may last, since
--- it holds up others. `views`: what the caller knows of log.inline; where it is another, one row says 4, and nothing is
--- written. Of parts that were accepted it is told when they were recorded, and where a part of several events stands.
+-- it holds up others. `known_change`: the log.inline_change that the caller knows; where it is another, one row says 4, and
+-- nothing is written. Of parts that were accepted it is told when they were recorded, and where a part of several events stands.
 CREATE FUNCTION @schema@.append(
     locks bigint[],
     write_parts integer[], write_tags integer[], write_follows boolean[], write_after bigint[], write_queries text[],
@@ -52,7 +58,7 @@ CREATE FUNCTION @schema@.append(
     ids uuid[], types text[], schema_versions integer[], data text[], tags text[], metadata text[],
     correlation_ids text[], tag_events integer[], tag_names text[],
     careful boolean, accepted boolean, again boolean, relaxed boolean, lock_wait integer, idle integer,
-    views text
+    known_change bigint
 ) RETURNS TABLE (outcome integer, version bigint, "position" bigint, recorded_at bigint, positions bigint[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -62,7 +68,7 @@ DECLARE
     key bigint;
     done boolean;  -- assigned where only the effect is wanted: PERFORM costs several times as much
     now_at bigint;
-    kept_views text;
+    last_change bigint;
     done_parts integer := 0;
     done_tags integer := 0;
     done_events integer;
@@ -98,8 +104,11 @@ BEGIN
         END IF;
     END LOOP;
     -- behind the locks, which whoever changes it takes alone
-    SELECT l.inline INTO kept_views FROM @schema@.log l;
-    IF kept_views IS DISTINCT FROM views THEN
+    last_change := coalesce(pg_sequence_last_value('@schema@.inline_changes'), 0);
+    IF last_change IS DISTINCT FROM known_change THEN
+        SELECT l.inline_change INTO last_change FROM @schema@.log l;
+    END IF;
+    IF last_change IS DISTINCT FROM known_change THEN
         IF idle IS NOT NULL THEN
             PERFORM set_config('lock_timeout', waits_before, true);
             PERFORM set_config('enable_seqscan', scans_before, true);
@@ -129,7 +138,7 @@ BEGIN
             IF write_tags[1] > 0 THEN
                 INSERT INTO @schema@.event_tags SELECT n, position FROM unnest(tag_names) n;
             END IF;
-            IF views <> '' THEN
+            IF known_change > 0 THEN
                 recorded_at := now_at;
                 done := set_config('sacho.appending', 'no', true) IS NULL;
             END IF;
@@ -205,7 +214,7 @@ BEGIN
                     tags[part_event + n], metadata[part_event + n], correlation_ids[part_event + n], now_at,
                     CASE WHEN part_event + n = last_event AND last_event > done_events + 1 THEN places[1] END
                 FROM generate_series(1, part_events[part]) n;
-                IF views <> '' THEN
+                IF known_change > 0 THEN
                     recorded_at := now_at;
                     positions := places[part_event - done_events + 1 : part_event - done_events + part_events[part]];
                 END IF;
@@ -223,7 +232,7 @@ BEGIN
         done_parts := last_part;
         done_tags := done_tags + write_tags[write];
     END LOOP;
-    IF views <> '' OR idle IS NOT NULL THEN
+    IF known_change > 0 OR idle IS NOT NULL THEN
         PERFORM set_config('sacho.appending', 'no', true);
     END IF;
     IF idle IS NOT NULL THEN
@@ -248,7 +257,8 @@ BEGIN
     FOR outcome, version, position IN
         SELECT a.outcome, a.version, a.position FROM @schema@.append(locks, write_parts, write_tags, write_follows,
             write_after, write_queries, part_streams, part_expected, part_events, ids, types, schema_versions, data, tags,
-            metadata, correlation_ids, tag_events, tag_names, careful, accepted, again, relaxed, lock_wait, idle, '') a
+            metadata, correlation_ids, tag_events, tag_names, careful, accepted, again, relaxed, lock_wait, idle,
+            coalesce((SELECT l.inline_change FROM @schema@.log l WHERE l.inline = ''), -1)) a
     LOOP
         IF outcome = 4 THEN
             RAISE EXCEPTION 'this log keeps inline views, which this process does not write: upgrade sacho'
@@ -287,7 +297,7 @@ BEGIN
         GRANT EXECUTE ON FUNCTION @schema@.register_inline(bigint, text), @schema@.append(
             bigint[], integer[], integer[], boolean[], bigint[], text[], text[], bigint[], integer[], uuid[], text[],
             integer[], text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer,
-            integer, text
+            integer, bigint
         ) TO @schema@_writer;
     END IF;
 END $$;
