@@ -70,11 +70,6 @@ class Session:
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
-    @property
-    def is_in_transaction(self) -> bool:
-        """Whether a transaction is open and sound."""
-        return self._pgconn.transaction_status == pq.TransactionStatus.INTRANS
-
     def append(self, values: Sequence[bytes | None], name: bytes = NAME) -> list[Answer]:
         """Call the function and return its answer, a long one for LONG_NAME.
 
