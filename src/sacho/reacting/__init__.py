@@ -7,6 +7,8 @@ from sacho.reacting.changes import Changes
 from sacho.reacting.consumer import Consumer, Delivery
 from sacho.reacting.declaring import handles
 from sacho.reacting.documents import Documents, DocumentView, EntityView
+from sacho.reacting.folding import Folded, fold
+from sacho.reacting.handled import HandledIds
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import Generation
@@ -20,12 +22,15 @@ __all__ = [
     "DocumentView",
     "Documents",
     "EntityView",
+    "Folded",
     "Generation",
+    "HandledIds",
     "Parked",
     "PartitionStatus",
     "Projection",
     "Runner",
     "Status",
     "View",
+    "fold",
     "handles",
 ]

@@ -33,6 +33,9 @@ S = TypeVar("S")
 
 CACHE_BYTES: Final = 16 * 1024 * 1024
 """How much JSON of documents is remembered between batches."""
+USUAL_BYTES: Final = 1_000
+FIXED_BYTES: Final = 150
+"""What a document takes in memory beside its text."""
 KEYS_AT_ONCE: Final = 500
 
 _COLUMNS: Final[dict[type, Any]] = {
@@ -183,29 +186,22 @@ class Documents(Generic[D]):
 
     @property
     def size(self) -> int:
-        """How many documents wait to be written."""
-        return len(self._changed)
+        """How much waits to be written, counted in documents of `USUAL_BYTES`."""
+        measured = len(self._sizes)
+        average = self._bytes / measured if measured and self._bytes else USUAL_BYTES
+        return -int(-len(self._changed) * (average + FIXED_BYTES) // USUAL_BYTES)
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
         """Handle events in order."""
-        self._load_ahead(events)
-        known, changed, handlers = self._known, self._changed, self._handlers
-        for recorded in events:
-            try:
-                handler = handlers[recorded.type]
-            except KeyError:
-                handler = handlers[recorded.type] = self._handler(recorded.type)
-            if handler is None:
-                continue
+        known, changed = self._known, self._changed
+        for recorded, method, key in self._with_keys(events):
             self.recorded = recorded
-            method, key_of = handler
             try:
-                if key_of is None:
+                if key is None:
                     method(recorded.event, self)
-                    continue
-                key = key_of(recorded.event)
-                known[key] = method(recorded.event, known[key])
-                changed[key] = recorded.position
+                else:
+                    known[key] = method(recorded.event, known[key] if key in known else self.get(key))
+                    changed[key] = recorded.position
             except Exception as error:
                 raise failure(error, recorded) from error
 
@@ -246,23 +242,31 @@ class Documents(Generic[D]):
         declared = self._view.handlers.get(type)
         return None if method is None else (method, None if declared is None else _key_of(declared))
 
-    def _load_ahead(self, events: Sequence[RecordedEvent]) -> None:
-        """Load the documents whose keys are declared, all at once."""
-        keys: dict[str, None] = {}
+    def _with_keys(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Callable[..., Any], str | None]]:
+        """Return the events with their methods and keys; the documents of those keys are loaded, all at once."""
+        handlers, known = self._handlers, self._known
+        found: list[tuple[RecordedEvent, Callable[..., Any], str | None]] = []
+        missing: dict[str, None] = {}
         for recorded in events:
-            handler = self._handlers.get(recorded.type, _MISSING)
-            if handler is _MISSING:
-                handler = self._handlers[recorded.type] = self._handler(recorded.type)
-            if handler is not None:
-                key_of = cast("tuple[Any, Callable[[Any], str] | None]", handler)[1]
-                if key_of is not None:
-                    try:
-                        keys[key_of(recorded.event)] = None
-                    except Exception as error:
-                        raise failure(error, recorded) from error
-        missing = [key for key in keys if key not in self._known]
+            try:
+                handler = handlers[recorded.type]
+            except KeyError:
+                handler = handlers[recorded.type] = self._handler(recorded.type)
+            if handler is None:
+                continue
+            method, key_of = handler
+            key = None
+            if key_of is not None:
+                try:
+                    key = key_of(recorded.event)
+                except Exception as error:
+                    raise failure(error, recorded) from error
+                if key not in known:
+                    missing[key] = None
+            found.append((recorded, method, key))
         if missing:
-            self._load(missing)
+            self._load(list(missing))
+        return found
 
     def _load(self, keys: Sequence[str]) -> None:
         with self._commits.reading() as connection:

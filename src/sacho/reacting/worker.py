@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sacho.reacting")
 
-MOST_EVENTS: Final = 20_000
-"""How many events a batch has at most."""
+MOST_EVENTS: Final = 1_000_000
+"""How many events a batch has at most; mostly it ends before, by its changes or its time."""
 MOST_CHANGES: Final = 20_000
 MOST_SECONDS: Final = 0.5
 """For how long a batch is gathered at most: so long a stop may take, and so far a view may lag while it catches up."""
