@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.databases import ViewDatabase
 from sacho.reacting.declaring import EVERY
+from sacho.reacting.inline import attach
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import LEASE_SECONDS, Runner
 from sacho.reacting.tables import Generation
@@ -59,14 +60,17 @@ class Application:
         """The consumers, in order."""
         self._owns_store = isinstance(store, str)
         self.store = connect(store, registry=registry, require=require) if isinstance(store, str) else store
-        try:
+        with ExitStack() as opened:
+            if self._owns_store:
+                opened.callback(self.store.close)
             for consumer in self.consumers:
                 _check_types(consumer, self.store)
             self.views = ViewDatabase.open(views, self.store)
-        except BaseException:
-            if self._owns_store:
-                self.store.close()
-            raise
+            opened.callback(self.views.close)
+            attach(
+                self.store, self.views, [one for one in self.consumers if isinstance(one, Projection) and one.inline]
+            )
+            opened.pop_all()
         self._books = Bookkeeping(self.views)
         self._is_prepared = False
         self._runners: list[Runner] = []
@@ -128,7 +132,7 @@ class Application:
     def reading(self, projection: type[Projection] | Projection) -> Iterator[View]:
         """Give a projection's view as it is at one moment. Raises ViewNotReady while it is built for the first time."""
         self.prepare()
-        name = projection.name
+        name, head = projection.name, self.store.head()
         with self.views.reading() as connection:
             serving = self._books.serving(connection, name)
             if serving is None:
@@ -136,6 +140,8 @@ class Application:
                 last = self._books.partitions(connection, rows[-1].generation) if rows else []
                 raise ViewNotReady(name, min((one.position for one in last), default=0), self.store.head())
             position = min(one.position for one in self._books.partitions(connection, serving))
+            if getattr(projection, "inline", False):
+                position = max(position, head)
             yield View(connection, position, serving)
 
     def wait_for(self, consumer: Named, position: int, timeout: float = 1.0, *, key: str | None = None) -> bool:
@@ -213,6 +219,8 @@ class Application:
             serving = self._books.serving(connection, consumer.name)
             if serving is None:
                 return False
+            if getattr(consumer, "inline", False):
+                return True
             partitions = self._books.partitions(connection, serving)
         for one in partitions:
             if one.stopped_at is not None and one.stopped_at <= position:

@@ -25,6 +25,10 @@ from sacho.reacting.tables import (
 
 MAKE_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('sacho makes tables for consumers'))"
 
+NOBODY: Final = "written by appends"
+"""The owner of the partitions of a build that no worker may take."""
+FOR_EVER: Final = 1e15
+
 
 class Lease(NamedTuple):
     """The right to handle one partition: the position it stands at, the token, where it stopped if it did."""
@@ -177,6 +181,14 @@ class Bookkeeping:
             .values(owner=None, expires_at=0.0, token=partitions.c.token + 1)
         )
 
+    def close(self, connection: sa.Connection, generation: Generation) -> None:
+        """See to it that no worker takes a partition of a build any more."""
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation))
+            .values(owner=NOBODY, expires_at=FOR_EVER, token=partitions.c.token + 1)
+        )
+
     def move_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
         """Put all checkpoints of a build to a position at most."""
         connection.execute(
@@ -196,6 +208,16 @@ class Bookkeeping:
             .order_by(c.partition)
         )
         return [PartitionRow(*row) for row in rows]
+
+    def leases(self, connection: sa.Connection, generation: Generation) -> list[Lease]:
+        """Return the leases of all partitions of a build, whoever holds them."""
+        c = partitions.c
+        rows = connection.execute(
+            select(c.partition, c.position, c.token, c.stopped_at)
+            .where(_of(partitions, generation))
+            .order_by(c.partition)
+        )
+        return [Lease(*row) for row in rows]
 
     def see(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> int:
         """Say that a worker lives, keep its leases for so many seconds more; return how many workers live."""

@@ -11,6 +11,7 @@ from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, Parti
 from sacho.events import Query
 from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow
 from sacho.reacting.consumer import Consumer
+from sacho.reacting.inline import register
 from sacho.reacting.projection import Projection, create_tables, drop_tables, show
 from sacho.reacting.tables import BUILDING, SERVING, STANDBY, Generation
 
@@ -50,6 +51,8 @@ class Builder:
     def rebuild(self) -> Generation:
         """Begin to build the version again, beside the build that serves; return the new build."""
         self._check_is_projection()
+        if getattr(self.consumer, "inline", False):
+            raise CannotSwitch(self.consumer.name, "it is inline: give it a new version, which is built beside it")
         with self._books.database.writing() as connection:
             self._lock(connection)
             builds = [row.generation.build for row in self._own(connection)]
@@ -75,6 +78,8 @@ class Builder:
 
         The one that serves is fenced off first. If the new one is behind it, it takes over once it has come that far.
         """
+        if getattr(self.consumer, "inline", False):
+            return self._take_over_inline(generation)
         with self._books.database.writing() as connection:
             self._lock(connection)
             rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
@@ -86,11 +91,7 @@ class Builder:
             before = self._books.serving(connection, generation.name)
             if before is not None and not self._is_past(connection, generation, before):
                 return False
-            if isinstance(self.consumer, Projection):
-                show(connection, self.consumer.tables, self.consumer.physical_tables(generation))
-            if before is not None:
-                self._books.change(connection, before, state=STANDBY)
-            self._books.change(connection, generation, state=SERVING)
+            self._let_serve(connection, generation)
             return True
 
     def switch(self, version: int, build: int | None = None) -> Generation:
@@ -130,6 +131,33 @@ class Builder:
             return [row.generation for row in found]
 
     # --- parts ----------------------------------------------------------------------------------------
+
+    def _take_over_inline(self, generation: Generation) -> bool:
+        """Have the log register an inline projection, from which moment on it serves."""
+        assert isinstance(self.consumer, Projection)
+        with self._books.database.reading() as connection:
+            state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
+            (lease,) = self._books.leases(connection, generation)
+            parked = self._books.parked(connection, generation)
+        if state.get(generation) == BUILDING and not parked:
+            register(
+                self._store,
+                self._books,
+                self.consumer,
+                lease,
+                lambda connection: self._let_serve(connection, generation),
+            )
+            return True
+        return state.get(generation) == SERVING
+
+    def _let_serve(self, connection: sa.Connection, generation: Generation) -> None:
+        """Let a build serve in place of the one that does."""
+        before = self._books.serving(connection, generation.name)
+        if isinstance(self.consumer, Projection):
+            show(connection, self.consumer.tables, self.consumer.physical_tables(generation))
+        if before is not None:
+            self._books.change(connection, before, state=STANDBY)
+        self._books.change(connection, generation, state=SERVING)
 
     @property
     def _version(self) -> int:
@@ -178,6 +206,8 @@ class Builder:
         if isinstance(consumer, Projection) and row.fingerprint != consumer.fingerprint():
             raise ProjectionChanged(consumer.name, consumer.version)
         partitions = self._books.partitions(connection, row.generation)
+        if getattr(consumer, "inline", False) and row.state == SERVING:
+            return
         furthest = max((one.position for one in partitions), default=0)
         if furthest > self._store.head() and not self._is_there(furthest):
             raise CheckpointAhead(consumer.name, furthest, self._store.head())

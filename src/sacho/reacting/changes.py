@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
+from sacho.errors import InvalidConsumer
 from sacho.events import RecordedEvent
 from sacho.reacting.taking import Commits, failure
 
@@ -64,6 +65,8 @@ class Changes:
 
     def after_commit(self, effect: Callable[[], object]) -> None:
         """Have something called once the event is in the view; never while a build replays. A crash may leave it out."""
+        if self._projection.inline:
+            raise InvalidConsumer(self._projection.name, "what is written by an append has no effects after its commit")
         if not self.is_replay:
             self._effects.append(effect)
 

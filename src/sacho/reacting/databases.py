@@ -42,6 +42,9 @@ _PASSING_POSTGRES: Final = ("08", "25P0", "40", "53", "55P03", "57", "58")
 class ViewDatabase:
     """Where views and checkpoints are kept. `where` names it without credentials."""
 
+    is_beside = False
+    """Whether it is the log's own database."""
+
     def __init__(self, dialect: str, connect: Callable[[], Any], where: str, schema: str | None) -> None:
         self.dialect = dialect
         self.where = where
@@ -61,7 +64,9 @@ class ViewDatabase:
                 database = cls("sqlite", lambda: _sqlite(f"{folder.name}/views.db"), "in a temporary file", None)
                 database._held.callback(folder.cleanup)
                 return database
-            return cls(beside.dialect, beside.connect, store.url, beside.schema and f"{beside.schema}_views")
+            database = cls(beside.dialect, beside.connect, store.url, beside.schema and f"{beside.schema}_views")
+            database.is_beside = True
+            return database
         parts = StoreURL.parse(url)
         if parts.scheme == "sqlite":
             path = str(sqlite_path(parts))

@@ -272,7 +272,7 @@ class Documents(Generic[D]):
         with self._commits.reading() as connection:
             for start in range(0, len(keys), KEYS_AT_ONCE):
                 some = keys[start : start + KEYS_AT_ONCE]
-                found = dict(connection.execute(self._select, {"keys": some}).tuples().all())
+                found = {row.key: row.document for row in connection.execute(self._select, {"keys": some})}
                 for key in some:
                     text = found.get(key)
                     self._known[key] = None if text is None else self._decode(text)

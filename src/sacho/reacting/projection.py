@@ -35,9 +35,13 @@ class Projection(Consumer):
     In methods `self.available` is the table of the version at hand; `SeatsAvailable.available`, by the class, is the SQL
     view for readers. Statements made once belong into `prepare`. A changed projection needs a new `version`, which is built
     beside the old one and takes over once it has caught up; with `takes_over = "manual"` it waits to be told to.
+
+    With `inline = True` it is written in each append's own transaction (SQLite, PostgreSQL; in the log's own database), so
+    that it is never behind. Its handlers then hold up who appends, and one that raises refuses the append.
     """
 
     tables: ClassVar[Mapping[str, sa.Table]] = {}
+    inline: ClassVar[bool] = False
     takes_over: ClassVar[Literal["automatic", "manual"]] = "automatic"
 
     def __init_subclass__(cls) -> None:
@@ -51,6 +55,8 @@ class Projection(Consumer):
         }
         for table in cls.tables.values():
             _check_table(cls, table)
+        if cls.inline and cls.partitions > 1:
+            raise InvalidConsumer(cls.__qualname__, "an inline projection has no workers, and so one partition")
 
     @classmethod
     def _declare_tables(cls) -> None:
@@ -64,27 +70,29 @@ class Projection(Consumer):
     def prepare(self) -> None:
         """Make the statements that are used again and again. Called once the tables of the version are known."""
 
-    def bound(self, generation: Generation) -> Projection:
-        """Return this projection over the tables of one build."""
+    def bound(self, generation: Generation, schema: str | None = None) -> Projection:
+        """Return this projection over the tables of one build; `schema` names where they are, if the connection does not."""
         found = copy.copy(self)
-        for name, table in self.physical_tables(generation).items():
+        for name, table in self.physical_tables(generation, schema).items():
             setattr(found, name, table)
         found.prepare()
         return found
 
     @classmethod
-    def physical_tables(cls, generation: Generation) -> dict[str, sa.Table]:
+    def physical_tables(cls, generation: Generation, schema: str | None = None) -> dict[str, sa.Table]:
         """Return the tables of one build, by the names of the attributes."""
-        return {name: _renamed(table, generation.suffix) for name, table in cls.tables.items()}
+        return {name: _renamed(table, generation.suffix, schema) for name, table in cls.tables.items()}
 
     def taking(self, commits: Commits) -> Taking:
         """Return what takes events in for this projection, which is bound to its tables."""
         return Changes(self, commits)
 
 
-def _renamed(table: sa.Table, suffix: str) -> sa.Table:
+def _renamed(table: sa.Table, suffix: str, schema: str | None) -> sa.Table:
     """Return a copy of a table, and of all that is named in it, with something behind the names."""
-    found = table.to_metadata(sa.MetaData(), name=f"{table.name}{suffix}")
+    found = table.to_metadata(
+        sa.MetaData(), schema=schema or sa.schema.SchemaConst.RETAIN_SCHEMA, name=f"{table.name}{suffix}"
+    )
     named_parts: list[Any] = [*found.indexes, *found.constraints]
     for named in named_parts:
         if isinstance(named.name, str):

@@ -162,7 +162,7 @@ class Runner:
             found += [
                 row
                 for row in self._books.generations(connection, consumer.name)
-                if row.generation.version == version_of(consumer) and row.state in {BUILDING, SERVING}
+                if row.generation.version == version_of(consumer) and row.state in _run_states(consumer)
             ]
         return found
 
@@ -207,6 +207,8 @@ class Runner:
             builder = self._builder(worker.generation)
             if builder.take_over(worker.generation):
                 worker.is_building = False
+                if getattr(worker.consumer, "inline", False):
+                    worker.lose()
                 logger.info("%s serves now", worker.generation)
         self._moved(worker)
 
@@ -223,6 +225,11 @@ class Runner:
                 self._own_loop = asyncio.new_event_loop()
                 threading.Thread(target=_run_loop, args=(self._own_loop,), name="sacho-loop", daemon=True).start()
             return self._own_loop
+
+
+def _run_states(consumer: Consumer) -> set[str]:
+    """Return in which states a build is run by the runner: an inline one is written by the appends once it serves."""
+    return {BUILDING} if getattr(consumer, "inline", False) else {BUILDING, SERVING}
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
