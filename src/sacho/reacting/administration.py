@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from sacho.errors import UnknownConsumer
+from sacho.errors import CannotSwitch, UnknownConsumer
 from sacho.events import Query
 from sacho.reacting.bookkeeping import Bookkeeping, Parked
 from sacho.reacting.building import Builder
+from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer
+from sacho.reacting.projection import Projection
 from sacho.reacting.tables import SERVING, Generation
 
 if TYPE_CHECKING:
@@ -95,6 +97,22 @@ class Administration:
         """Begin to build a projection again, beside the build that serves, which it takes over from; return the new build."""
         return self._builder(consumer).rebuild()
 
+    def compare(
+        self, consumer: str | Consumer | type[Consumer], old: int | None = None, new: int | None = None
+    ) -> Comparison:
+        """Return how two versions of a projection differ: by default the one that serves, and the newest other one."""
+        found = self._find(consumer)
+        if not isinstance(found, Projection):
+            raise CannotSwitch(found.name, "it is no projection, so it has no tables to compare")
+        with self._books.database.reading() as connection:
+            rows = self._books.generations(connection, found.name)
+        serving = [row.generation for row in rows if row.state == SERVING]
+        before = _last(
+            found.name, [row.generation for row in rows if row.generation.version == old] if old else serving
+        )
+        others = [row.generation for row in rows if row.generation != before and new in (None, row.generation.version)]
+        return compare(self._books, found, before, _last(found.name, others))
+
     def accept(self, consumer: str | Consumer | type[Consumer]) -> None:
         """Take the consumer, and the log, as they are now for those that the checkpoints belong to."""
         self._builder(consumer).accept()
@@ -167,3 +185,9 @@ class Administration:
         for rows in self._store.storage.read_all(query, after=position, to=head, limit=1, backwards=False):
             return max(0.0, time.time() - rows[0][9] / 1_000_000)
         return 0.0
+
+
+def _last(name: str, generations: Sequence[Generation]) -> Generation:
+    if not generations:
+        raise CannotSwitch(name, "there are no two builds of it to compare; rebuild it, or give it a new version")
+    return generations[-1]

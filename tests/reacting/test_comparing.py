@@ -1,0 +1,81 @@
+"""Comparing: what a changed projection would change, before it takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from sacho import Event
+from sacho.errors import CannotSwitch
+from sacho.reacting import Application, Changes, Projection, handles
+from tests.conftest import ENGINES
+
+
+class Sold(Event, type="ComparedSold"):
+    what: str
+    price: int
+
+
+class Prices(Projection):
+    """The last price of each thing."""
+
+    name = "prices"
+    prices = sa.Table(
+        "compared_prices",
+        sa.MetaData(),
+        sa.Column("what", sa.Text, primary_key=True),
+        sa.Column("price", sa.BigInteger, nullable=False),
+    )
+
+    @handles(Sold)
+    def sold(self, event: Sold, changes: Changes) -> None:
+        self.put(event, changes)
+
+    def put(self, event: Sold, changes: Changes) -> None:
+        changes.execute(self.prices.delete().where(self.prices.c.what == event.what))
+        changes.execute(self.prices.insert().values(what=event.what, price=event.price))
+
+
+class PricesWithTax(Prices):
+    """The same with tax, without what was given away."""
+
+    name = "prices"
+    version = 2
+    takes_over = "manual"
+
+    def put(self, event: Sold, changes: Changes) -> None:
+        if event.price:
+            super().put(Sold(event.what, event.price + 1 if event.what == "chair" else event.price), changes)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_that_a_new_version_has_otherwise_are_told(engine: str, url_of: Callable[[str], str]) -> None:
+    with Application(url_of(engine), consumers=[Prices, PricesWithTax]) as app:
+        app.store.append("sales-1", [Sold("table", 5), Sold("chair", 3), Sold("gift", 0)])
+        app.run(once=True)
+        found = app.administration.compare("prices")
+        (table,) = found.tables
+        assert (str(found.old), str(found.new), found.position_old, found.position_new) == (
+            "prices@1",
+            "prices@2",
+            3,
+            3,
+        )
+        assert (table.rows_old, table.rows_new, table.added, table.removed, table.changed) == (3, 2, 0, 1, 1)
+        assert [(one.key, one.old, one.new) for one in table.shown] == [
+            ({"what": "gift"}, {"what": "gift", "price": 0}, None),
+            ({"what": "chair"}, {"price": 3}, {"price": 4}),
+        ]
+        app.administration.switch("prices", 2)
+        with app.reading(PricesWithTax) as view:
+            rows = view.execute(sa.select(Prices.prices))
+            assert {row.what: row.price for row in rows} == {"chair": 4, "table": 5}
+
+
+def test_without_a_second_version_there_is_nothing_to_compare() -> None:
+    with Application("memory://", consumers=[Prices]) as app:
+        app.run(once=True)
+        with pytest.raises(CannotSwitch, match="no two builds"):
+            app.administration.compare(Prices)
