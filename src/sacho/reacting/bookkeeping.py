@@ -275,14 +275,17 @@ class Bookkeeping:
     def advance(
         self, connection: sa.Connection, generation: Generation, leases: Sequence[Lease], position: int, handled: int
     ) -> None:
-        """Move checkpoints up to a position. Raises LeaseLost where another has taken over; the caller rolls back then."""
+        """Move checkpoints up to a position. Raises LeaseLost where another has taken over; the caller rolls back then.
+
+        How many events were handled is counted with the first of the partitions.
+        """
         c = partitions.c
         moved = connection.execute(
             update(partitions)
             .where(_held(generation, leases))
             .values(
                 position=case((c.position < position, position), else_=c.position),
-                handled=c.handled + handled,
+                handled=c.handled + case((c.partition == leases[0].partition, handled), else_=0),
                 moved_at=self.database.now(),
             )
         )
