@@ -243,6 +243,8 @@ def _tidied(path: Path, partial: Path, meaning: Meaning, to: int) -> Exported:
     try:
         found = msgspec.json.decode((partial / FINISHED).read_bytes(), type=_Finished, dec_hook=_made_of)
     except (FileNotFoundError, NotADirectoryError):
+        with suppress(OSError):
+            partial.rmdir()  # all that an export leaves if it ends just before it does this itself
         raise DestinationExists(str(path)) from None
     whole = partial / WHOLE
     is_ours = not whole.exists() or whole.samefile(path)
