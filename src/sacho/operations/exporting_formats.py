@@ -205,7 +205,7 @@ def _on_one_line(json: str) -> str:
 
 
 def _names(tags: str | None) -> list[str]:
-    return sorted(_list(tags)) if tags else []
+    return _list(tags) if tags else []
 
 
 def _text(value: Any) -> str | None:
