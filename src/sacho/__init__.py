@@ -20,7 +20,7 @@ from sacho.events import (
     stream_id,
 )
 from sacho.schema import Registry
-from sacho.store import EventStore, Subscription, caused_by, connect, metadata, uuid7
+from sacho.store import EventStore, Subscription, caused_by, connect, metadata, own_writes, uuid7
 
 __all__ = [
     "ANY",
@@ -49,6 +49,7 @@ __all__ = [
     "connect_async",
     "event",
     "metadata",
+    "own_writes",
     "stream_id",
     "uuid7",
 ]

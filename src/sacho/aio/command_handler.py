@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sacho.deciding import CommandHandler, Decider, Loaded, Outcome, Retry
 from sacho.deciding.command_handler import DEFAULT_CACHE_SIZE
+from sacho.store import note_append
 
 if TYPE_CHECKING:
     from sacho.aio.event_store import AsyncEventStore
@@ -35,6 +36,7 @@ class AsyncCommandHandler(Generic[C, S, E]):
         waiter, tell = self.store.bridge.expect()
         self.blocking.hand_in(stream, command, tell, command_id=command_id)
         outcome: Outcome = await waiter
+        note_append(outcome.position)
         return outcome
 
     async def load(self, stream: str, *, to: int | None = None) -> Loaded[S]:

@@ -13,6 +13,7 @@ from sacho.aio.joining import AsyncJoined
 from sacho.aio.reading import AsyncReading
 from sacho.aio.subscription import AsyncSubscription, Waker
 from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion, Query, RecordedEvent
+from sacho.store import note_append
 from sacho.store.event_store import EVERYTHING, EventStore, check_range, checked_query
 
 if TYPE_CHECKING:
@@ -49,13 +50,17 @@ class AsyncEventStore:
         condition: AppendCondition | None = None,
     ) -> Appended:
         """Append events to a stream, all or none; see EventStore.append."""
-        return (await self._outbox.put(self.blocking.encode(stream, events, expected, condition)))[0]
+        done = (await self._outbox.put(self.blocking.encode(stream, events, expected, condition)))[0]
+        note_append(done.position)
+        return done
 
     async def append_many(
         self, appends: Iterable[Append], *, condition: AppendCondition | None = None
     ) -> list[Appended]:
         """Append to several streams in one atomic write; see EventStore.append_many."""
-        return await self._outbox.put(self.blocking.encode_many(appends, condition))
+        done = await self._outbox.put(self.blocking.encode_many(appends, condition))
+        note_append(done[-1].position)
+        return done
 
     def joined(self, connection: object) -> AsyncJoined:
         """Return an `append` that joins a transaction on an asyncio connection of the application; see EventStore.joined."""

@@ -23,7 +23,7 @@ from sacho.deciding.state_cache import StateCache
 from sacho.errors import SachoError, StoreClosed, StoreForked
 from sacho.events.naming import checked_name
 from sacho.storage.processes import same_process
-from sacho.store import current_metadata
+from sacho.store import current_metadata, note_append
 from sacho.store.event_store import check_range
 from sacho.store.ids import new_id_text
 
@@ -67,7 +67,9 @@ class CommandHandler(Generic[C, S, E]):
         lane = self._enter(stream, command, command_id, caller.tell)
         if lane is not None:
             self._run(lane, caller)
-        return caller.outcome()
+        outcome = caller.outcome()
+        note_append(outcome.position)
+        return outcome
 
     def submit(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Future[Outcome]:
         """Begin to handle a command on the store's background threads; the future has its outcome or error."""

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
@@ -30,9 +30,11 @@ from sacho.storage.port import (
     CAPABILITIES,
     CHUNK_BYTES,
     CHUNK_ROWS,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    InlineView,
     Joining,
     LogIdentity,
     Outcome,
@@ -57,7 +59,7 @@ class MemoryStorage:
     """The log in lists. Implements `sacho.storage.port.Storage`; see there for what each method promises."""
 
     name = "memory"
-    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process", "joined-appends", "roles"}
+    capabilities = frozenset(CAPABILITIES) - {"durable", "cross-process", "inline-views", "joined-appends", "roles"}
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         """Begin an empty log. `clock`: nanoseconds since 1970."""
@@ -227,6 +229,22 @@ class MemoryStorage:
             self._check()
             self._identity = self._identity._replace(epoch=self._identity.epoch + 1)
             return self._identity
+
+    def attach(self, views: Sequence[InlineView]) -> None:
+        """Refuse: there is no database for views."""
+        raise UnsupportedOperation("inline-views", self.name, self.capabilities)
+
+    def inline_views(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+        """Refuse: there is no database for views."""
+        raise UnsupportedOperation("inline-views", self.name, self.capabilities)
+
+    def beside(self) -> Beside | None:
+        """Return None: there is no database."""
+        return None
 
     def make_roles(self) -> tuple[str, ...]:
         """Refuse: whoever may open the log may do all."""

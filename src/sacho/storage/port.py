@@ -33,6 +33,7 @@ CAPABILITIES = {
     "conditions": "append conditions by query (dynamic consistency boundaries)",
     "cross-process": "several processes may use one log at once",
     "durable": "an acknowledged append survives the end of the process and a power cut",
+    "inline-views": "views written within the append's own transaction",
     "joined-appends": "an append may join a transaction that the application holds on the log's own database",
     "one-order": "all events of the log stand in one order of positions",
     "roles": "roles of the database with least rights, one for reading and one for appending",
@@ -76,6 +77,19 @@ class CategoryInfo(NamedTuple):
     recorded_at: datetime
 
 
+class Beside(NamedTuple):
+    """Where views can be kept beside the log, in its own database, so that a transaction can span both.
+
+    `dialect` is `sqlite` or `postgresql`. `connect` opens a further DBAPI connection to the database (sqlite3 in
+    autocommit, psycopg with its own transactions); it may be called by any thread and raises what the driver does.
+    `schema` is the name of the schema that the log has for itself, None where there are no schemas.
+    """
+
+    dialect: str
+    connect: Callable[[], Any]
+    schema: str | None
+
+
 class Snapshot(NamedTuple):
     """A folded state, kept beside the log; it may be dropped at any time, and nothing is lost with it."""
 
@@ -106,6 +120,27 @@ Tell: TypeAlias = Callable[[list[Outcome]], None]
 Joining: TypeAlias = Generator[Callable[[], Any], Any, list[Appended]]
 """An append within a transaction of the application, in steps: call what it yields, await that where the connection is of
 asyncio, and send the result."""
+
+
+class InlineView(Protocol):
+    """What is written beside events, in their append's own transaction: a row that is as fresh as the log."""
+
+    @property
+    def name(self) -> str:
+        """Its name as the log registers it, with its version, such as `seats@2`."""
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Only events of these types concern it; empty: all."""
+
+    def take(self, rows: Sequence[Row], connection: Any) -> None:
+        """Write what these events change.
+
+        `rows` are events just appended that concern it, in order of position, as `read_all` will give them. `connection`
+        is the driver's own (sqlite3.Connection, psycopg.Connection), within the append's transaction; it must neither
+        commit nor roll back, nor append to the log. What it raises refuses the append. The same events may come again
+        where the transaction was rolled back, so nothing is remembered but in the database.
+        """
 
 
 class Storage(Protocol):
@@ -199,11 +234,38 @@ class Storage(Protocol):
     def import_events(self, events: Iterable[ImportedEvent]) -> int:
         """Write events that keep ids, versions, positions and times (copy, restore); return how many.
 
-        For operators: raises InvalidAppend for positions or versions that do not follow on what is there.
+        For operators: raises InvalidAppend for positions or versions that do not follow on what is there, and where the
+        log registers inline views, which would not be written.
         """
 
     def begin_epoch(self) -> LogIdentity:
         """Begin a new epoch, after a restore; return the new identity."""
+
+    def attach(self, views: Sequence[InlineView]) -> None:
+        """Have these views written within this engine's appends, whenever the log registers them by name.
+
+        One that is attached and not registered is not written: it is still being built. A view of the same name takes
+        the place of the earlier one. Raises UnsupportedOperation where the engine does not offer "inline-views".
+
+        While the log registers a view that is not attached, appends raise InlineViewMissing. A view that raises has its
+        write refused with InlineViewFailed. Joined appends over asyncio cannot write views: where one is concerned they
+        raise UnsupportedOperation.
+        """
+
+    def inline_views(self) -> tuple[str, ...]:
+        """Return the names of the views that the log registers, in order."""
+
+    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+        """Have the log register exactly these views, for all processes from their next append on.
+
+        In one transaction, beside which nobody appends: `finish(position, connection)` is called with the last position
+        of the log and the driver's connection, to bring the views up to there; then the names are entered. It must
+        neither commit, roll back nor append, and be short, since who appends waits. What it raises rolls all back and is
+        raised. Raises StorageBusy where appends under way do not end in time.
+        """
+
+    def beside(self) -> Beside | None:
+        """Return how views can be kept in the log's own database; None where it has none."""
 
     def make_roles(self) -> tuple[str, ...]:
         """Make the database's roles of least rights, or give them what they lack; return their names.

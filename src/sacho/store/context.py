@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from sacho.errors import InvalidAppend
 from sacho.events import RecordedEvent
 
@@ -48,6 +50,42 @@ def caused_by(recorded: RecordedEvent) -> Iterator[None]:
     correlation_id = recorded.metadata.get("correlation_id") or str(recorded.id)
     with metadata(correlation_id=correlation_id, causation_id=recorded.id):
         yield
+
+
+class OwnWrites(msgspec.Struct):
+    """What was appended within a block: `position` is that of the last event, 0 if there was none."""
+
+    position: int = 0
+
+    def note(self, position: int) -> None:
+        """Take in an append."""
+        self.position = max(self.position, position)
+
+
+_own_writes: ContextVar[OwnWrites | None] = ContextVar("sacho_own_writes", default=None)
+
+
+@contextmanager
+def own_writes() -> Iterator[OwnWrites]:
+    """Note the positions of what this thread or task, and tasks that it makes, append within the block.
+
+    For a request that wants to read what it wrote: `app.wait_for(SeatsView, own.position)`. Blocks nest.
+    """
+    outer, own = _own_writes.get(), OwnWrites()
+    token = _own_writes.set(own)
+    try:
+        yield own
+    finally:
+        _own_writes.reset(token)
+        if outer is not None:
+            outer.note(own.position)
+
+
+def note_append(position: int) -> None:
+    """Note an append for the block around, if there is one."""
+    own = _own_writes.get()
+    if own is not None:
+        own.note(position)
 
 
 current_metadata: Callable[[], Mapping[str, Any]] = _current.get

@@ -30,7 +30,7 @@ from sacho.events.naming import checked_name
 from sacho.events.querying import checked_position
 from sacho.schema import Encoding
 from sacho.storage.processes import same_process
-from sacho.store.context import current_metadata
+from sacho.store.context import current_metadata, note_append
 from sacho.store.ids import new_id, new_ids
 from sacho.store.joining import Joined
 from sacho.store.reading import Decoding, Reading
@@ -88,11 +88,15 @@ class EventStore:
         StorageError says that it `may_have_happened`.
         """
         part = self._part(stream, events, expected)
-        return self.storage.write(Write((part,), None if condition is None else _checked_condition(condition)))[0]
+        done = self.storage.write(Write((part,), None if condition is None else _checked_condition(condition)))[0]
+        note_append(done.position)
+        return done
 
     def append_many(self, appends: Iterable[Append], *, condition: AppendCondition | None = None) -> list[Appended]:
         """Append to several streams in one atomic write; return what was made of each, in order. Raises as `append`."""
-        return self.storage.write(self.encode_many(appends, condition))
+        done = self.storage.write(self.encode_many(appends, condition))
+        note_append(done[-1].position)
+        return done
 
     def submit(
         self,

@@ -10,30 +10,51 @@ import msgspec
 
 from sacho.errors import AppendConditionFailed, CorruptLog, SachoError, WrongExpectedVersion
 from sacho.events import EXISTS, Appended, EncodedEvent, Expected, ExpectedVersion, Query, Write
-from sacho.storage.port import Outcome, encode_tags
-from sacho.storage.postgres.packing import bigints, boolean, booleans, integer, integers, texts, uuids
+from sacho.storage.port import Outcome, Row, encode_tags, row_of
+from sacho.storage.postgres.packing import (
+    bigint,
+    bigints,
+    bigints_of,
+    boolean,
+    booleans,
+    integer,
+    integers,
+    texts,
+    uuids,
+)
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-APPEND: Final = "SELECT outcome, version, position FROM {schema}.append({arguments})"
+APPEND: Final = "SELECT {columns} FROM {schema}.append({arguments})"
+ANSWER: Final = "outcome, version, position"
+SHORT_COLUMNS: Final = 3
+LONG_ANSWER: Final = f"{ANSWER}, recorded_at, positions"
+"""What is asked for where views are to take the events."""
 ARGUMENTS: Final = (
     "bigint[]",
     *("integer[]", "integer[]", "boolean[]", "bigint[]", "text[]"),
     *("text[]", "bigint[]", "integer[]"),
     *("uuid[]", "text[]", "integer[]", "text[]", "text[]", "text[]", "text[]", "integer[]", "text[]"),
-    *("boolean", "boolean", "boolean", "boolean", "integer", "integer"),
+    *("boolean", "boolean", "boolean", "boolean", "integer", "integer", "bigint"),
 )
 """The types of the append function's arguments."""
 
-ACCEPTED, WRONG_VERSION, CONDITION_FAILED, IDS_FOUND = range(4)
+ACCEPTED, WRONG_VERSION, CONDITION_FAILED, IDS_FOUND, OTHER_VIEWS = range(5)
 
 _integer = Struct("!i").unpack
 _bigint = Struct("!q").unpack
 _encode = msgspec.json.Encoder().encode
 
-Answer = tuple[int, int | None, int | None]
-"""A row of the function's answer: outcome, version, position."""
+
+class Answer(NamedTuple):
+    """A row of the function's answer; the last two are those of a long one."""
+
+    outcome: int
+    version: int | None
+    position: int | None
+    recorded_at: int | None = None
+    positions: list[int] | None = None
 
 
 class Mode(NamedTuple):
@@ -45,6 +66,7 @@ class Mode(NamedTuple):
     relaxed: bool = False
     lock_wait: int | None = None
     idle: int | None = None
+    known_change: int = 0
 
 
 class Columns:
@@ -105,7 +127,7 @@ def arguments(writes: Sequence[Write], locks: Sequence[int], mode: Mode) -> list
         write_tags.append(len(columns.tag_events) - before)
     parts = [part for write in writes for part in write.parts]
     conditions = [write.condition for write in writes]
-    careful, accepted, again, relaxed, lock_wait, idle = mode
+    careful, accepted, again, relaxed, lock_wait, idle, known_change = mode
     return [
         bigints(locks),
         integers([len(write.parts) for write in writes]),
@@ -124,19 +146,24 @@ def arguments(writes: Sequence[Write], locks: Sequence[int], mode: Mode) -> list
         boolean(relaxed),
         integer(lock_wait),
         integer(idle),
+        bigint(known_change),
     ]
 
 
 def answers(result: PGresult) -> list[Answer]:
     """Return the rows of the function's answer, which is in binary form."""
     rows: list[Answer] = []
+    is_long = result.nfields > SHORT_COLUMNS
     for row in range(result.ntuples):
         outcome, version, position = (result.get_value(row, column) for column in range(3))
+        recorded_at, positions = (result.get_value(row, 3), result.get_value(row, 4)) if is_long else (None, None)
         rows.append(
-            (
+            Answer(
                 _integer(outcome or b"\0\0\0\0")[0],
                 None if version is None else _bigint(version)[0],
                 None if position is None else _bigint(position)[0],
+                None if recorded_at is None else _bigint(recorded_at)[0],
+                None if positions is None else bigints_of(positions),
             )
         )
     return rows
@@ -147,7 +174,7 @@ def outcomes(writes: Sequence[Write], rows: Sequence[Answer]) -> list[Outcome | 
     found: list[Outcome | None] = []
     at = 0
     for write in writes:
-        outcome, version, position = rows[at]
+        outcome, version, position, *_ = rows[at]
         if outcome == ACCEPTED:
             count = len(write.parts)
             found.append([Appended(row[1], row[2] or 0) for row in rows[at : at + count]])
@@ -155,6 +182,24 @@ def outcomes(writes: Sequence[Write], rows: Sequence[Answer]) -> list[Outcome | 
             continue
         at += 1
         found.append(None if outcome == IDS_FOUND else _refusal(write, outcome, version, position or 0))
+    return found
+
+
+def rows_written(writes: Sequence[Write], answers: Sequence[Answer]) -> list[Row]:
+    """Return the events of the writes that were accepted, as they are stored. The answer is a long one."""
+    found: list[Row] = []
+    at = 0
+    for write in writes:
+        if answers[at].outcome != ACCEPTED:
+            at += 1
+            continue
+        for part in write.parts:
+            _, version, position, recorded_at, positions = answers[at]
+            at += 1
+            before = None if version is None else version - len(part.events)
+            for number, (event, place) in enumerate(zip(part.events, positions or [position or 0], strict=True), 1):
+                own = None if before is None else before + number
+                found.append(row_of(place, part.stream, own, event, recorded_at or 0))
     return found
 
 
@@ -187,7 +232,7 @@ def _expected(expected: ExpectedVersion) -> int | None:
     return expected
 
 
-def statement(schema: str, arguments: Sequence[Any]) -> str:
+def statement(schema: str, arguments: Sequence[Any], columns: str = ANSWER) -> str:
     """Return the call of the append function, with the arguments' places or names."""
     typed = ", ".join(f"{argument}::{type}" for argument, type in zip(arguments, ARGUMENTS, strict=True))
-    return APPEND.format(schema=schema, arguments=typed)
+    return APPEND.format(columns=columns, schema=schema, arguments=typed)

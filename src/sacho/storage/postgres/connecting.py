@@ -60,6 +60,12 @@ def connect(settings: PostgresSettings) -> Connection:
     return connection
 
 
+def connect_plainly(settings: PostgresSettings) -> Connection:
+    """Connect for others than the log, with psycopg's own defaults. Raises what psycopg does."""
+    name = f"{settings.parameters.get('application_name', 'sacho')}-views"
+    return psycopg.connect(**{**settings.parameters, "application_name": name})  # type: ignore[arg-type]  # libpq's names
+
+
 def prepare_session(connection: Connection) -> None:
     """Set what is set for a session, and prepare statements, unless a pooler stands between."""
     if is_pooled(connection):

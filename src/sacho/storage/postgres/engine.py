@@ -11,22 +11,26 @@ import psycopg
 
 from sacho.events import Query, Write
 from sacho.storage.group_commit import GroupCommit, WritesInGroups
+from sacho.storage.inline_views import InlineViews, names_in, text_of
 from sacho.storage.port import (
     CAPABILITIES,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    InlineView,
     Joining,
     LogIdentity,
     Row,
     Snapshot,
     StreamInfo,
 )
-from sacho.storage.postgres.connecting import Readers, connect
+from sacho.storage.postgres.connecting import Readers, connect, connect_plainly
 from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.importing import IMPORT_ROWS, check_order, import_batch
 from sacho.storage.postgres.joining import steps
 from sacho.storage.postgres.reading import Reading
+from sacho.storage.postgres.registering import register, registered
 from sacho.storage.postgres.schema import begin_epoch, make_roles, prepare
 from sacho.storage.postgres.session import Session
 from sacho.storage.postgres.settings import PostgresSettings
@@ -76,7 +80,8 @@ class PostgresStorage(WritesInGroups):
         self._reading = Reading(self._readers, settings.schema)
         self._watcher = Watcher(settings, log.channel, self._wakeups, self.head)
         self._notifier = Notifier(settings, log.channel)
-        self._writer = Writer(session, settings, self._reading.find, self._counting, self._told)
+        self._views = InlineViews()
+        self._writer = Writer(session, settings, self._reading.find, self._counting, self._told, self._views)
         self._commits = GroupCommit(self._writer.commit, self.name, GATHER_SECONDS)
 
     @property
@@ -87,7 +92,7 @@ class PostgresStorage(WritesInGroups):
     def join(self, connection: object, write: Write, *, is_async: bool) -> Joining:
         """Return the steps of an append within a transaction of the application."""
         self._commits.check()
-        return steps(connection, write, self.settings, self._identity.id, is_async=is_async)
+        return steps(connection, write, self.settings, self._identity.id, self._views, is_async=is_async)
 
     def head(self) -> int:
         """Return the highest position below which nothing can appear any more."""
@@ -154,7 +159,7 @@ class PostgresStorage(WritesInGroups):
         source, count, last = iter(events), 0, 0
         while some := list(islice(source, IMPORT_ROWS)):
             last = check_order(some, last)
-            self._once(partial(import_batch, schema=self.settings.schema, events=some))
+            self._once(partial(import_batch, settings=self.settings, events=some))
             count += len(some)
         if count:
             self._told(last)
@@ -164,6 +169,24 @@ class PostgresStorage(WritesInGroups):
         """Begin a new epoch."""
         self._identity = self._once(partial(begin_epoch, settings=self.settings))
         return self._identity
+
+    def attach(self, views: Sequence[InlineView]) -> None:
+        """Have these views written within the appends of this engine, once the log registers them."""
+        self._commits.check()
+        self._views.attach(views)
+
+    def inline_views(self) -> tuple[str, ...]:
+        """Return the names of the views that the log registers."""
+        return names_in(self._readers.run(partial(registered, settings=self.settings)).views)
+
+    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+        """Have the log register these views, in a transaction beside which nobody appends."""
+        self._commits.check()
+        register(self.settings, text_of(names), finish)
+
+    def beside(self) -> Beside:
+        """Return how to connect to the database for views."""
+        return Beside("postgresql", partial(connect_plainly, self.settings), self.settings.schema)
 
     def make_roles(self) -> tuple[str, ...]:
         """Make the roles for those who read and those who append."""

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from psycopg.errors import RestrictViolation
+
 from sacho.errors import DuplicateEventId, InvalidAppend
 from sacho.events import StreamWrite, Write
 from sacho.storage.idempotency import first_result
+from sacho.storage.inline_views import refuse_import
 from sacho.storage.port import ImportedEvent
 from sacho.storage.postgres.calls import Columns
 from sacho.storage.postgres.locking import ALL
 from sacho.storage.postgres.packing import Packed, PackedDumper, bigint, bigints, packed, texts
+from sacho.storage.postgres.registering import registered
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.connecting import Connection
+    from sacho.storage.postgres.settings import PostgresSettings
 
 IMPORT_ROWS: Final = 1_000
 ARGUMENTS: Final = (
@@ -38,13 +43,17 @@ def check_order(events: Sequence[ImportedEvent], above: int) -> int:
     return above
 
 
-def import_batch(connection: Connection, schema: str, events: Sequence[ImportedEvent]) -> None:
+def import_batch(connection: Connection, settings: PostgresSettings, events: Sequence[ImportedEvent]) -> None:
     """Write some events in one transaction. Raises InvalidAppend or DuplicateEventId; nothing is written then."""
     typed = ", ".join(f"%b::{type}" for type in ARGUMENTS)
-    statement = STATEMENT.format(schema=schema, arguments=typed)
+    statement = STATEMENT.format(schema=settings.schema, arguments=typed)
     with connection.cursor() as cursor:
         cursor.adapters.register_dumper(Packed, PackedDumper)
-        problems = cursor.execute(statement, _arguments(events)).fetchall()
+        try:
+            problems = cursor.execute(statement, _arguments(events)).fetchall()
+        except RestrictViolation:
+            refuse_import(registered(connection, settings).views)
+            raise
     if not problems:
         return
     problem, number, actual = problems[0]

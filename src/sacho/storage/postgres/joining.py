@@ -6,7 +6,8 @@ The steps are the same for all of them: what is yielded is called, and awaited w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -14,28 +15,53 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from sacho.errors import InvalidConnection, SachoError, StorageError, StorageFailed
+from sacho.errors import (
+    InlineViewFailed,
+    InvalidConnection,
+    SachoError,
+    StorageError,
+    StorageFailed,
+    UnsupportedOperation,
+)
 from sacho.events import Appended, Write
 from sacho.storage.idempotency import first_result
-from sacho.storage.port import Joining
-from sacho.storage.postgres.calls import ARGUMENTS, Mode, arguments, outcomes, statement
+from sacho.storage.inline_views import InlineViews
+from sacho.storage.port import CAPABILITIES, InlineView, Joining
+from sacho.storage.postgres.calls import (
+    ACCEPTED,
+    ARGUMENTS,
+    LONG_ANSWER,
+    OTHER_VIEWS,
+    Answer,
+    Mode,
+    arguments,
+    outcomes,
+    rows_written,
+    statement,
+)
 from sacho.storage.postgres.failures import is_lost, translate
 from sacho.storage.postgres.locking import in_order, keys_of
 from sacho.storage.postgres.packing import Packed, PackedDumper, packed
 from sacho.storage.postgres.reading import COLUMNS, FIND
+from sacho.storage.postgres.registering import Registered, take
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
 HAS_LOG: Final = "SELECT to_regclass('{schema}.log') IS NOT NULL"
-LOG_ID: Final = "SELECT id FROM {schema}.log"
+LOG: Final = "SELECT id, inline, inline_change FROM {schema}.log"
+SAVEPOINT: Final = "SAVEPOINT sacho_append"
+RELEASE: Final = "RELEASE SAVEPOINT sacho_append"
+ROLL_BACK_TO: Final = "ROLLBACK TO SAVEPOINT sacho_append"
 KNOWN: Final = "a psycopg 3 connection, or a connection or session of SQLAlchemy that uses it (postgresql+psycopg://)"
 ROLL_BACK: Final = "the transaction failed ({}): roll it back and try again; nothing of it was written"
 
 Step = Callable[[], Any]
 
 
-def steps(connection: object, write: Write, settings: PostgresSettings, log_id: UUID, *, is_async: bool) -> Joining:
+def steps(
+    connection: object, write: Write, settings: PostgresSettings, log_id: UUID, views: InlineViews, *, is_async: bool
+) -> Joining:
     """Append within the transaction of a connection; see `sacho.storage.port.Storage.join`."""
     first_result(write, ())
     raw = yield from _driver(connection)
@@ -43,29 +69,85 @@ def steps(connection: object, write: Write, settings: PostgresSettings, log_id: 
     try:
         cursor = raw.cursor(binary=True, row_factory=tuple_row)
         cursor.adapters.register_dumper(Packed, PackedDumper)
-        return (yield from _append(cursor, write, settings, log_id))
+        answer = yield from _append(cursor, write, settings, log_id, views)
+        return (yield from _result(cursor, write, settings, answer))
     except psycopg.Error as error:
         raise _failure(error, settings) from error
 
 
 def _append(
-    cursor: Any, write: Write, settings: PostgresSettings, log_id: UUID
-) -> Generator[Step, Any, list[Appended]]:
-    """Append with a cursor of the transaction."""
+    cursor: Any, write: Write, settings: PostgresSettings, log_id: UUID, views: InlineViews
+) -> Generator[Step, Any, list[Answer]]:
+    """Append with a cursor of the transaction, and have the views that the log registers take the events."""
+    while True:
+        registered = yield from _registered(cursor, settings, log_id)
+        concerned = views.concerned(registered.views, {event.type for part in write.parts for event in part.events})
+        if concerned:
+            _refuse_async(cursor.connection, concerned)
+            yield partial(cursor.execute, SAVEPOINT)
+        answer = yield from _called(cursor, write, settings, registered.change)
+        if concerned:
+            if answer[0].outcome == ACCEPTED:
+                yield from _taken(cursor, write, answer, concerned)
+            yield partial(cursor.execute, RELEASE)
+        if answer[0].outcome != OTHER_VIEWS:
+            return answer  # else they were changed meanwhile; now they cannot, under the locks of the transaction
+
+
+def _registered(cursor: Any, settings: PostgresSettings, log_id: UUID) -> Generator[Step, Any, Registered]:
+    """Return which views the log registers. Raises InvalidConnection unless it is the right log."""
     rows = yield from _rows(cursor, HAS_LOG.format(schema=settings.schema), ())
     if rows[0][0]:  # asked first, since an error would take the transaction with it
-        rows = yield from _rows(cursor, LOG_ID.format(schema=settings.schema), ())
+        rows = yield from _rows(cursor, LOG.format(schema=settings.schema), ())
     if rows[0][0] != log_id:
         raise InvalidConnection(f"the connection is to another log than {settings.shown}; nothing was written")
+    return Registered(*rows[0][1:])
+
+
+def _called(
+    cursor: Any, write: Write, settings: PostgresSettings, known_change: int
+) -> Generator[Step, Any, list[Answer]]:
+    """Call the append function."""
     mode = Mode(
         careful=True,
         relaxed=settings.is_relaxed,
         lock_wait=int(1_000 * settings.timeout),
         idle=int(1_000 * settings.joined_timeout),
+        known_change=known_change,
     )
     values = packed(arguments([write], in_order(keys_of(write)), mode))
-    rows = yield from _rows(cursor, statement(settings.schema, ["%b"] * len(ARGUMENTS)), values)
-    (outcome,) = outcomes([write], rows)
+    call = statement(settings.schema, ["%b"] * len(ARGUMENTS), LONG_ANSWER)
+    rows = yield from _rows(cursor, call, values)
+    return [Answer(*row) for row in rows]
+
+
+def _taken(cursor: Any, write: Write, answer: list[Answer], views: Sequence[InlineView]) -> Generator[Step, Any, None]:
+    """Have views take the events; undo the append, and only that, where one fails."""
+    connection = cursor.connection
+    made, connection.row_factory = connection.row_factory, tuple_row  # the application's own is none of theirs
+    try:
+        take(views, rows_written([write], answer), connection)
+    except InlineViewFailed:
+        yield partial(cursor.execute, ROLL_BACK_TO)
+        yield partial(cursor.execute, RELEASE)
+        raise
+    finally:
+        connection.row_factory = made
+
+
+def _refuse_async(raw: object, views: Sequence[InlineView]) -> None:
+    """Raise UnsupportedOperation for a connection of asyncio, on which views cannot be written."""
+    if isinstance(raw, psycopg.AsyncConnection):
+        names = ", ".join(view.name for view in views)
+        remedy = f"the inline views {names} are written on a blocking connection: join one, or append by itself"
+        raise UnsupportedOperation("inline-views over asyncio", "postgres", CAPABILITIES, remedy)
+
+
+def _result(
+    cursor: Any, write: Write, settings: PostgresSettings, answer: list[Answer]
+) -> Generator[Step, Any, list[Appended]]:
+    """Return what the answer says. Raises what it refuses."""
+    (outcome,) = outcomes([write], answer)
     if outcome is None:
         ids = [event.id.hex() for part in write.parts for event in part.events]
         found = yield from _rows(cursor, FIND.format(schema=settings.schema, columns=COLUMNS), {"ids": ids})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct, pack
+from struct import Struct, pack, unpack_from
 from typing import Final, NamedTuple
 
 from psycopg.adapt import Dumper
@@ -93,6 +93,16 @@ def bigints(values: Sequence[int | None]) -> bytes:
         return _ONE_NULL_BIGINT
     items = [_NULL if value is None else _bigint(8, min(MAX_BIGINT, value)) for value in values]
     return _array(BIGINT, items, has_null=None in values)
+
+
+_COUNT_AT: Final = 12
+_ITEMS_AT: Final = 20
+
+
+def bigints_of(data: bytes) -> list[int]:
+    """Return what is in a bigint[] without nulls."""
+    (count,) = unpack_from("!i", data, _COUNT_AT)
+    return list(unpack_from("!" + "iq" * count, data, _ITEMS_AT)[1::2])
 
 
 _ONE_FALSE: Final = _array(BOOL, [_FALSE_ITEM])

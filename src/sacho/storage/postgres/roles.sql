@@ -25,6 +25,11 @@ TO @schema@_reader, @schema@_writer;
 GRANT EXECUTE ON FUNCTION @schema@.append(
     bigint[], integer[], integer[], boolean[], bigint[], text[], text[], bigint[], integer[], uuid[], text[], integer[],
     text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer, integer
+), @schema@.append(
+    bigint[], integer[], integer[], boolean[], bigint[], text[], text[], bigint[], integer[], uuid[], text[], integer[],
+    text[], text[], text[], text[], integer[], text[], boolean, boolean, boolean, boolean, integer, integer, bigint
 ) TO @schema@_writer;
+-- whoever runs the application has its inline views kept
+GRANT EXECUTE ON FUNCTION @schema@.register_inline(bigint, text) TO @schema@_writer;
 -- snapshots are no events: whoever decides may keep and drop them
 GRANT INSERT, UPDATE, DELETE ON @schema@.snapshots TO @schema@_writer;

@@ -1,27 +1,35 @@
 """The connection that appends: one call of the database's append function at a time, bounded in time.
 
-Below psycopg's cursors, on its layer over libpq: a third of an append's time on the client is saved.
+Below psycopg's cursors, on its layer over libpq: a third of an append's time on the client is saved. A call is a
+transaction of its own, or stands in one with what the inline views write, on psycopg's own cursors.
 """
 
 from __future__ import annotations
 
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from sacho.storage.postgres.calls import ARGUMENTS, Answer, answers, statement
+from sacho.storage.postgres.calls import ARGUMENTS, LONG_ANSWER, Answer, answers, statement
 from sacho.storage.postgres.connecting import Connection, connect
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
 
 NAME: Final = b"sacho_append"
-LOCK_WAIT: Final = "SELECT set_config('lock_timeout', %s, false)"
+LONG_NAME: Final = b"sacho_append_for_views"
+LIMITS: Final = """
+SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false)
+"""
+"""The longest wait for a lock; and for how long a transaction may be idle, since one with views may hold up others."""
+BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+BEGIN_POOLED: Final = f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = {{idle:d}}"
 GRACE_SECONDS: Final = 5.0
 """How much longer than the longest wait for a lock an answer may take before the server counts as lost."""
 FORMATS: Final = [pq.Format.BINARY] * len(ARGUMENTS)
@@ -43,31 +51,63 @@ class Session:
         self.connection: Connection = connect(settings)
         self._pgconn = self.connection.pgconn
         self._patience = settings.timeout + GRACE_SECONDS
-        self._statement = statement(settings.schema, [f"${place}" for place in range(1, len(ARGUMENTS) + 1)]).encode()
+        places = [f"${place}" for place in range(1, len(ARGUMENTS) + 1)]
+        self._statements = {
+            NAME: statement(settings.schema, places).encode(),
+            LONG_NAME: statement(settings.schema, places, LONG_ANSWER).encode(),
+        }
+        self._prepared: set[bytes] = set()
         self._warning: str | None = None
         self.connection.add_notice_handler(self._notice)
         self._is_pooled = self.connection.prepare_threshold is None
         self.lock_wait: int | None = int(1_000 * settings.timeout)
         """What the append function is to be told of waiting for locks: none where the session has been told."""
+        idle = int(1_000 * settings.joined_timeout)
+        self._begin = (BEGIN_POOLED.format(idle=idle) if self._is_pooled else BEGIN).encode()
         if not self._is_pooled:
-            self.connection.execute(LOCK_WAIT, (f"{self.lock_wait}ms",))
+            self.connection.execute(LIMITS, (f"{self.lock_wait}ms", f"{idle}ms"))
             self.lock_wait = None
-        self._is_prepared = False
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
-    def append(self, values: Sequence[bytes | None]) -> list[Answer]:
-        """Call the function and return its answer. Raises psycopg.Error; then the connection may be broken."""
-        pgconn = self._pgconn
+    def append(self, values: Sequence[bytes | None], name: bytes = NAME) -> list[Answer]:
+        """Call the function and return its answer, a long one for LONG_NAME.
+
+        Raises psycopg.Error; then the connection may be broken.
+        """
+        return answers(self._asked(partial(self._send_append, values, name)))
+
+    def begin(self) -> None:
+        """Begin a transaction. Raises psycopg.Error."""
+        self._asked(partial(self._pgconn.send_query, self._begin))
+
+    def commit(self) -> None:
+        """Commit it. Raises psycopg.Error."""
+        self._asked(partial(self._pgconn.send_query, b"COMMIT"))
+
+    def roll_back(self) -> None:
+        """Roll it back; a connection on which that fails is closed."""
+        if self.connection.closed or self._pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            return
+        try:
+            self._asked(partial(self._pgconn.send_query, b"ROLLBACK"))
+        except psycopg.Error:
+            self.close()
+
+    def _send_append(self, values: Sequence[bytes | None], name: bytes) -> None:
+        if self._is_pooled:
+            self._pgconn.send_query_params(self._statements[name], values, None, FORMATS, pq.Format.BINARY)
+            return
+        if name not in self._prepared:
+            _checked(self._pgconn.prepare(name, self._statements[name]))
+            self._prepared.add(name)
+        self._pgconn.send_query_prepared(name, values, FORMATS, pq.Format.BINARY)
+
+    def _asked(self, send: Callable[[], None]) -> Any:
+        """Send a query and return its result. Raises psycopg.Error."""
         self._warning = None
         try:
-            if not self._is_prepared and not self._is_pooled:
-                _checked(pgconn.prepare(NAME, self._statement))
-                self._is_prepared = True
-            if self._is_prepared:
-                pgconn.send_query_prepared(NAME, values, FORMATS, pq.Format.BINARY)
-            else:
-                pgconn.send_query_params(self._statement, values, None, FORMATS, pq.Format.BINARY)
+            send()
             result = self._last_result()
         except BaseException:
             self.close()
@@ -78,7 +118,7 @@ class Session:
         if self._warning is not None:
             self.close()
             raise CommitDoubtful(self._warning)
-        return answers(_checked(result))
+        return _checked(result)
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,26 +1,39 @@
 """Writing: what waits in one process goes to the database in one call, each write accepted or refused on its own.
 
-Writes have ids, so a call whose end is unknown is made again: what it wrote is found then.
+Writes have ids, so a call whose end is unknown is made again: what it wrote is found then. Where inline views are
+concerned, the call stands in a transaction with what they write.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg.errors import UniqueViolation
 
-from sacho.errors import CorruptLog, DuplicateEventId, SachoError, StorageError, StorageUnreachable
+from sacho.errors import (
+    CorruptLog,
+    DuplicateEventId,
+    InlineViewFailed,
+    InlineViewMissing,
+    SachoError,
+    StorageBusy,
+    StorageError,
+    StorageUnreachable,
+)
 from sacho.events import Write
 from sacho.storage.idempotency import first_result
+from sacho.storage.inline_views import InlineViews
 from sacho.storage.port import Outcome, Row
-from sacho.storage.postgres.calls import ACCEPTED, Answer, Mode, arguments, outcomes
+from sacho.storage.postgres.calls import ACCEPTED, OTHER_VIEWS, Answer, Mode, arguments, outcomes, rows_written
 from sacho.storage.postgres.connecting import Retrying
 from sacho.storage.postgres.failures import is_lost, is_passing, translate
 from sacho.storage.postgres.locking import Keys, in_order, joined, keys_of
-from sacho.storage.postgres.session import Session
+from sacho.storage.postgres.registering import NOTHING, Registered, commit, registered, take
+from sacho.storage.postgres.session import LONG_NAME, Session
 from sacho.storage.statistics import Counting
 
 if TYPE_CHECKING:
@@ -41,12 +54,16 @@ class Writer:
         find: Find,
         counting: Counting,
         told: Callable[[int], object],
+        views: InlineViews,
     ) -> None:
         self._session: Session | None = session
         self._settings = settings
         self._find = find
         self._counting = counting
         self._told = told
+        self._views = views
+        self._registered = NOTHING
+        """Which views the log registered when it was last asked. All of them are attached."""
         self._is_ending = False
 
     def end(self) -> None:
@@ -57,15 +74,22 @@ class Writer:
         """Write all that can be, in as few transactions as may be; return what became of each. Raises StorageError."""
         done: list[Outcome] = []
         accepted = True
+        groups = deque(_together(writes))
         try:
-            for some, keys in _together(writes):
-                if isinstance(keys, DuplicateEventId):
-                    done.append(keys)
-                    accepted = False
-                else:
+            while groups:
+                some, keys = groups.popleft()
+                try:
+                    if isinstance(keys, DuplicateEventId):
+                        raise keys
                     found, accepted = self._commit(some, in_order(keys), accepted=accepted)
                     done += found
-        except StorageError as error:
+                except (DuplicateEventId, InlineViewFailed) as refusal:
+                    if len(some) == 1:
+                        done.append(refusal)
+                        accepted = False
+                    else:  # each alone, so that a view that fails refuses no other's events
+                        groups.extendleft([((write,), keys_of(write)) for write in reversed(some)])
+        except (StorageError, InlineViewMissing) as error:
             if not done:
                 raise
             done += [error] * (len(writes) - len(done))
@@ -79,7 +103,12 @@ class Writer:
     def _commit(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> tuple[list[Outcome], bool]:
         """Write in one transaction; return what became of each, and whether the last was accepted as a new one."""
         started = time.perf_counter()
-        rows = self._called(writes, locks, accepted=accepted)
+        try:
+            rows = self._called(writes, locks, accepted=accepted)
+        except InlineViewFailed:
+            if len(writes) == 1:
+                self._counting.commit(1, 1, 0, started)
+            raise
         found = outcomes(writes, rows)
         told = [self._known(write) if one is None else one for write, one in zip(writes, found, strict=True)]
         events = [
@@ -91,7 +120,7 @@ class Writer:
         refused = sum(1 for one in told if isinstance(one, SachoError))
         self._counting.commit(len(writes), refused, sum(events), started)
         if events:
-            self._told(max(row[2] or 0 for row in rows if row[0] == ACCEPTED))
+            self._told(max(row.position or 0 for row in rows if row.outcome == ACCEPTED))
         return told, isinstance(found[-1], list)
 
     def _called(self, writes: Sequence[Write], locks: Sequence[int], *, accepted: bool) -> list[Answer]:
@@ -102,7 +131,13 @@ class Writer:
         while True:
             try:
                 session = self._open()
-                return session.append(arguments(writes, locks, mode._replace(lock_wait=session.lock_wait)))
+                call = mode._replace(lock_wait=session.lock_wait, known_change=self._registered.change)
+                rows = self._tried(session, writes, arguments(writes, locks, call))
+                if rows[0].outcome != OTHER_VIEWS:
+                    return rows
+                self._registered = self._learned(session)
+                if not retrying.pause():
+                    raise StorageBusy(settings.timeout, "the log's inline views were changed again and again")
             except UniqueViolation as error:
                 mode, races = mode._replace(careful=True), races + 1
                 if races > MOST_ID_RACES:
@@ -116,6 +151,33 @@ class Writer:
                 may_help = not self._is_ending if is_lost(error) else is_passing(error)
                 if not may_help or not retrying.pause():
                     raise translate(error, settings, may_have_happened=mode.again) from error
+
+    def _tried(self, session: Session, writes: Sequence[Write], values: Sequence[bytes | None]) -> list[Answer]:
+        """Call the append function, once; where views are concerned, in a transaction in which they take the events."""
+        views = self._views.concerned(self._registered.views, _types(writes)) if self._registered.views else ()
+        if not views:
+            return session.append(values)
+        try:
+            session.begin()
+            rows = session.append(values, LONG_NAME)
+            if any(row.outcome == ACCEPTED for row in rows):
+                take(views, rows_written(writes, rows), session.connection)
+            commit(views, session.commit)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                session.roll_back()
+            else:
+                session.close()
+            raise
+        return rows
+
+    def _learned(self, session: Session) -> Registered:
+        """Return which views the log registers. Raises InlineViewMissing for one that is not attached."""
+        self._registered = NOTHING
+        found = registered(session.connection, self._settings)
+        if missing := self._views.missing(found.views):
+            raise InlineViewMissing(missing)
+        return found
 
     def _known(self, write: Write) -> Outcome:
         """Return the first result of a write of which ids are in the log, or why it is no repeat."""
@@ -134,6 +196,10 @@ class Writer:
         if session is None or session.connection.closed:
             session = self._session = Session(self._settings)
         return session
+
+
+def _types(writes: Sequence[Write]) -> set[str]:
+    return {event.type for write in writes for part in write.parts for event in part.events}
 
 
 def _together(writes: Sequence[Write]) -> Iterator[tuple[Sequence[Write], Keys | DuplicateEventId]]:

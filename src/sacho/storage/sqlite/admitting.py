@@ -90,17 +90,21 @@ class CarefulAdmission(Admission):
         self._inserted = 0
 
     @classmethod
-    def of(cls, writes: Sequence[Write], known: Known, now: int, connection: sqlite3.Connection) -> Self:
-        """Find what becomes of each write, in order, and hand the events of those accepted to SQLite."""
+    def of(
+        cls, writes: Sequence[Write], known: Known, now: int, connection: sqlite3.Connection, *, was_accepted: bool
+    ) -> Self:
+        """Find what becomes of each write, in order, and hand the events of those accepted to SQLite.
+
+        `was_accepted`: whether the write before the first one was.
+        """
         admission = cls(known, now, connection)
-        admission._admit(writes)
+        admission._admit(writes, was_accepted=was_accepted)
         return admission
 
-    def _admit(self, writes: Sequence[Write]) -> None:
+    def _admit(self, writes: Sequence[Write], *, was_accepted: bool) -> None:
         are_new = not self._known.has_any(
             [event.id for write in writes for part in write.parts for event in part.events]
         )
-        was_accepted = False
         for write in writes:
             if write.follows and not was_accepted:
                 self._refuse(self._unfounded(write))
@@ -110,7 +114,7 @@ class CarefulAdmission(Admission):
 
     def _insert(self) -> None:
         """Hand to SQLite what was accepted since the last time."""
-        insert_events(self._connection, self.pending[self._inserted :], self._known.indexed_to)
+        insert_events(self._connection, self.pending[self._inserted :], self._known.indexed_to, self._known.inline)
         self._inserted = len(self.pending)
 
     def _accept(self, write: Write, is_new: bool) -> bool:

@@ -41,6 +41,14 @@ of every index; the more commits share a checkpoint, the fewer pages it has to w
 T = TypeVar("T")
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_OF_THE_FILE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
 
 
 def open_connection(path: Path, *, timeout: float, cache_kib: int) -> sqlite3.Connection:
@@ -56,6 +64,11 @@ def open_connection(path: Path, *, timeout: float, cache_kib: int) -> sqlite3.Co
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES:d}")
     return connection
+
+
+def open_plainly(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the file for others than the log, in autocommit mode. Raises what SQLite does."""
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 @contextmanager
@@ -97,6 +110,11 @@ def translate(error: sqlite3.Error, path: Path) -> StorageError:
 def is_busy(error: sqlite3.Error) -> bool:
     """Tell whether another connection held a lock, so that trying again may help."""
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY
+
+
+def is_of_the_file(error: BaseException) -> bool:
+    """Tell whether it is the file or the machine that failed, whatever was asked of it."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _OF_THE_FILE
 
 
 def when_free(work: Callable[[], object], timeout: float, path: Path) -> None:

@@ -8,25 +8,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sacho.errors import DuplicateEventId, InvalidAppend, UnsupportedOperation
 from sacho.events import Query, StreamWrite, Write
 from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.idempotency import first_result
+from sacho.storage.inline_views import NO_VIEWS, InlineViews, names_in, refuse_import, text_of
 from sacho.storage.port import (
     CAPABILITIES,
+    Beside,
     Bounds,
     CategoryInfo,
     ImportedEvent,
+    InlineView,
     Joining,
     LogIdentity,
     Row,
     Snapshot,
     StreamInfo,
 )
-from sacho.storage.sqlite import reading
+from sacho.storage.sqlite import reading, registering
 from sacho.storage.sqlite.backing_up import copy_file
 from sacho.storage.sqlite.connecting import (
     DEFAULT_TIMEOUT,
@@ -34,6 +37,7 @@ from sacho.storage.sqlite.connecting import (
     ReaderPool,
     is_busy,
     open_connection,
+    open_plainly,
     translate,
     when_free,
 )
@@ -76,7 +80,8 @@ class SqliteStorage(WritesInGroups):
             raise
         self._counting = Counting()
         self._wakeups = Wakeups()
-        self._writer = Writer(connection, path, timeout, clock, self._counting, self._wakeups)
+        self._views = InlineViews()
+        self._writer = Writer(connection, path, timeout, clock, self._counting, self._wakeups, self._views)
         self._readers = ReaderPool(path, timeout)
         self._watcher = Watcher(path, self._wakeups)
         self._commits = GroupCommit(self._writer.commit, self.name)
@@ -180,6 +185,24 @@ class SqliteStorage(WritesInGroups):
         self._identity = self._readers.run(partial(identity_of, path=self.path))
         return self._identity
 
+    def attach(self, views: Sequence[InlineView]) -> None:
+        """Have these views written within the appends of this engine, once the log registers them."""
+        self._commits.check()
+        self._views.attach(views)
+
+    def inline_views(self) -> tuple[str, ...]:
+        """Return the names of the views that the log registers."""
+        return names_in(self._near(registering.registered))
+
+    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+        """Have the log register these views, in a transaction beside which nobody writes."""
+        self._commits.check()
+        registering.register(self.path, self._timeout, text_of(names), finish)
+
+    def beside(self) -> Beside:
+        """Return how to open the file for views."""
+        return Beside("sqlite", partial(open_plainly, self.path, self._timeout), None)
+
     def make_roles(self) -> tuple[str, ...]:
         """Refuse: whoever may open the log may do all."""
         raise UnsupportedOperation("roles", self.name, self.capabilities)
@@ -245,6 +268,7 @@ class SqliteStorage(WritesInGroups):
 
 
 def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> None:
+    refuse_import(registering.registered(connection))
     position = reading.head(connection)
     versions: dict[str, int] = {}
     for imported in events:
@@ -262,5 +286,5 @@ def _import(connection: sqlite3.Connection, events: Sequence[ImportedEvent]) -> 
     if found := reading.find(connection, [imported.event.id for imported in events]):
         raise DuplicateEventId([UUID(bytes=row[6]) for row in found], "is in the log already")
     entries = [(one.position, one.stream, one.version, one.event, one.recorded_at) for one in events]
-    insert_events(connection, entries, indexed_to(connection))
+    insert_events(connection, entries, indexed_to(connection), NO_VIEWS)
     write_index(connection, entries_after(connection, indexed_to(connection)))

@@ -31,6 +31,7 @@ POSITIONS_PER_LIST: Final = 200
 """How many positions one list holds at most."""
 
 INDEXED_TO: Final = "SELECT indexed_to FROM log"
+INDEXED_AND_INLINE: Final = "SELECT indexed_to, inline FROM log"
 SET_INDEXED_TO: Final = "UPDATE log SET indexed_to = ?"
 INDEX_IDS: Final = """
 INSERT INTO event_ids (id, position) SELECT id, position FROM event_rows WHERE position > ?"""
@@ -92,6 +93,12 @@ def indexed_to(connection: sqlite3.Connection) -> int:
     """Return up to which position the index tells of the events."""
     (position,) = connection.execute(INDEXED_TO).fetchone()
     return int(position)
+
+
+def indexed_and_inline(connection: sqlite3.Connection) -> tuple[int, str]:
+    """Return up to which position the index tells of the events, and which inline views the log registers."""
+    indexed_to, inline = connection.execute(INDEXED_AND_INLINE).fetchone()
+    return int(indexed_to), str(inline)
 
 
 def indexed_version(connection: sqlite3.Connection, stream: str) -> int:

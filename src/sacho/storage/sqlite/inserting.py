@@ -37,23 +37,23 @@ def _statements(table: str, columns: str, first: str = "?") -> list[str]:
     ]
 
 
-# Null where the index does not end at a position, and so refused.
-_IF_INDEXED_TO: Final = "iif((SELECT indexed_to FROM log) = ?, ?, NULL)"
+# Null where the log registers other inline views, or the index does not end at a position, and so refused.
+_IF_AS_KNOWN: Final = "iif((SELECT indexed_to FROM log WHERE inline = ?) = ?, ?, NULL)"
 
-_INSERT_EVENTS: Final = _statements("event_rows", EVENT_COLUMNS, _IF_INDEXED_TO)
+_INSERT_EVENTS: Final = _statements("event_rows", EVENT_COLUMNS, _IF_AS_KNOWN)
 _INSERT_STREAMS: Final = _statements("event_streams", "stream, version, last, positions")
 _INSERT_MARKS: Final = _statements("marks", "mark, last, count, positions")
 
 
-def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry], indexed_to: int) -> None:
+def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry], indexed_to: int, inline: str) -> None:
     """Insert events, by as few statements as can be.
 
-    Raises sqlite3.IntegrityError where a position is taken, or the index does not end at `indexed_to`: imported events,
-    which may leave positions out, are always indexed.
+    Raises sqlite3.IntegrityError where a position is taken, the log registers other inline views than `inline`, or the
+    index does not end at `indexed_to`: imported events, which may leave positions out, are always indexed.
     """
     for start in range(0, len(entries), MOST_ROWS):
         some = entries[start : start + MOST_ROWS] if len(entries) > MOST_ROWS else entries
-        values: list[object] = [indexed_to]
+        values: list[object] = [inline, indexed_to]
         for position, stream, version, event, recorded_at in some:
             tags = event.tags
             values += (

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from sacho.events import Query, QueryItem, category_of
+from sacho.storage.inline_views import NO_VIEWS
 from sacho.storage.port import Row, row_of
 from sacho.storage.sqlite import reading
 from sacho.storage.sqlite.indexing import (
     INDEX_EVERY,
     INDEX_EVERY_BYTES,
     entries_after,
-    indexed_to,
+    indexed_and_inline,
     indexed_version,
     newest_indexed_id,
 )
@@ -34,6 +35,8 @@ class Known:
         self._seen: int | None = None
         self.head = 0
         self.indexed_to = 0
+        self.inline = NO_VIEWS
+        """Which inline views the log registers."""
         self.index_due = 0
         """At which head the events behind the index are to be taken into it; 0: nothing is known."""
         self.tail = Tail()
@@ -51,7 +54,7 @@ class Known:
         (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
         if seen == self._seen:
             return False
-        head, indexed = reading.head(self._connection), indexed_to(self._connection)
+        head, (indexed, self.inline) = reading.head(self._connection), indexed_and_inline(self._connection)
         if not self.index_due or indexed != self.indexed_to:
             if indexed > self.head:
                 self._versions = {}

@@ -17,6 +17,7 @@ from sacho.testing.conformance.concurrency import ConcurrencyConformance
 from sacho.testing.conformance.conditions import ConditionsConformance
 from sacho.testing.conformance.idempotency import IdempotencyConformance
 from sacho.testing.conformance.importing import ImportingConformance
+from sacho.testing.conformance.inline_views import InlineViewsConformance
 from sacho.testing.conformance.listing import ListingConformance
 from sacho.testing.conformance.operating import OperatingConformance
 from sacho.testing.conformance.reading import ReadingConformance
@@ -32,6 +33,7 @@ class StorageConformance(
     ListingConformance,
     ImportingConformance,
     OperatingConformance,
+    InlineViewsConformance,
     ConcurrencyConformance,
 ):
     """Every promise of the storage port. Subclass it and give the fixtures `storage` and `reopen`."""

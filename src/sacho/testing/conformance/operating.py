@@ -31,6 +31,20 @@ class OperatingConformance:
         assert storage.name
         assert storage.capabilities <= set(CAPABILITIES)
 
+    def test_an_engine_with_a_database_says_how_to_keep_views_in_it(self, storage: Storage) -> None:
+        """It opens further connections, on which a driver's plain calls work; the log goes on beside them."""
+        beside = storage.beside()
+        if beside is None:
+            return
+        assert beside.dialect in {"sqlite", "postgresql"}
+        append(storage, "seats-1", noted())
+        connection = beside.connect()
+        try:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        finally:
+            connection.close()
+        append(storage, "seats-1", noted())
+
     # --- snapshots ------------------------------------------------------------------------------------
 
     def test_a_snapshot_is_kept_and_replaced(self, storage: Storage) -> None:

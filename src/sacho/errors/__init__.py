@@ -22,6 +22,21 @@
     │   ├── TargetHoldsOthers       a copy would have to mix its events with others
     │   ├── StreamClash             a stream of both logs has other events in the target
     │   └── OtherExport             what was exported to the destination is of another export, or one runs there
+    ├── InlineViewFailed            a view that is written within the append refused its events
+    ├── ReactingError               consumers, projections and their views
+    │   ├── InvalidConsumer         a class that cannot be declared as a consumer or projection
+    │   ├── DuplicateConsumer       two consumers of one name, two views of one table
+    │   ├── UnknownConsumer         no consumer, version or parked event of that name
+    │   ├── ProjectionChanged       another projection than its tables were built by, without a new version
+    │   ├── CheckpointAhead         a checkpoint beyond the log's end: the log was restored
+    │   ├── ForeignCheckpoint       a checkpoint of another log, or of another life of this one
+    │   ├── PartitionsDiffer        another number of partitions than the checkpoints were kept for
+    │   ├── ConsumerStopped         a consumer stopped at an event that it could not handle
+    │   ├── KeyParked               an event of this key is parked, so the view lacks it
+    │   ├── ViewNotReady            a view that is still being built for the first time
+    │   ├── CannotSwitch            a version that cannot take over, or cannot be removed, as things stand
+    │   ├── LeaseLost               another worker has taken over meanwhile; nothing was written
+    │   └── ViewsUnreachable        the database of the views does not answer
     ├── CommandRefused              base for the refusals of your own domain
     ├── RetriesExhausted            a command lost its race too often
     ├── ConfigurationError          connect() cannot give what was asked for
@@ -29,7 +44,8 @@
     │   ├── InvalidURL
     │   ├── UnknownFormat
     │   ├── MissingExtra
-    │   └── UnsupportedOperation    the engine lacks what was asked for, and says so
+    │   ├── UnsupportedOperation    the engine lacks what was asked for, and says so
+    │   └── InlineViewMissing       the log keeps views that this process does not write
     └── StorageError                the log cannot be read or written
         ├── StoreClosed
         ├── StoreForked
@@ -54,16 +70,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sacho.errors.base import SachoError as SachoError
+from sacho.errors.reacting import *  # noqa: F403 - they stand in the tree, too
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
-
-
-class SachoError(Exception):
-    """Base of every error that Sacho raises on purpose. Survives a trip between processes, facts included."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 # --- what was handed in -------------------------------------------------------------------------------
@@ -263,6 +275,24 @@ class OtherExport(Conflict):
         super().__init__(f"{where} {reason}; it was left as it was: {remedy}")
 
 
+# --- inline views -------------------------------------------------------------------------------------
+
+
+class InlineViewFailed(SachoError):
+    """A view that is written within the append raised, so the append was undone. Carries `view` and `reason`.
+
+    What it raised is the `__cause__`.
+    """
+
+    def __init__(self, view: str, reason: str) -> None:
+        self.view = view
+        self.reason = reason
+        super().__init__(
+            f"the inline view {view!r} could not take the events ({reason}); nothing was written: mend the view, or "
+            "keep it behind the log instead"
+        )
+
+
 # --- deciding -----------------------------------------------------------------------------------------
 
 
@@ -332,6 +362,17 @@ class UnsupportedOperation(ConfigurationError):
         self.remedy = remedy
         instead = remedy or f"it offers {', '.join(self.offered)}"
         super().__init__(f"the {engine} engine does not offer {capability!r}; {instead}")
+
+
+class InlineViewMissing(ConfigurationError):
+    """The log keeps inline views that this process does not write. `views` names them; nothing was written."""
+
+    def __init__(self, views: Iterable[str]) -> None:
+        self.views = tuple(sorted(views))
+        super().__init__(
+            f"this log keeps inline views that this process does not write: {', '.join(self.views)}; nothing was "
+            "written: open the log through the application that declares them"
+        )
 
 
 # --- storage ------------------------------------------------------------------------------------------
@@ -476,13 +517,6 @@ class LogsDiffer(StorageError):
         self.position = position
         self.reason = reason
         super().__init__(f"the logs differ from position {position} on: that event {reason}; do not rely on the copy")
-
-
-def _rebuilt(cls: type[SachoError], args: tuple[object, ...], facts: dict[str, object]) -> SachoError:
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(facts)
-    return error
 
 
 def _settle(*, may_have_happened: bool) -> str:

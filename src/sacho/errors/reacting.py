@@ -1,0 +1,180 @@
+"""Errors about consumers, projections and their views; see the tree in `sacho.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sacho.errors.base import SachoError
+
+__all__ = [
+    "CannotSwitch",
+    "CheckpointAhead",
+    "ConsumerStopped",
+    "DuplicateConsumer",
+    "ForeignCheckpoint",
+    "InvalidConsumer",
+    "KeyParked",
+    "LeaseLost",
+    "PartitionsDiffer",
+    "ProjectionChanged",
+    "ReactingError",
+    "UnknownConsumer",
+    "ViewNotReady",
+    "ViewsUnreachable",
+]
+
+_RESTORED = (
+    "Build the view again (sacho projections rebuild {0}), or go on from the log's end as it is now "
+    "(sacho projections accept {0})"
+)
+
+
+class ReactingError(SachoError):
+    """Something about consumers, projections or their views."""
+
+
+class InvalidConsumer(ReactingError, TypeError):
+    """A class that cannot be declared as a consumer or projection. `consumer` names it, `reason` says why."""
+
+    def __init__(self, consumer: str, reason: str) -> None:
+        self.consumer = consumer
+        self.reason = reason
+        super().__init__(f"{consumer}: {reason}")
+
+
+class DuplicateConsumer(ReactingError, TypeError):
+    """Two consumers that would share a name or a table. `what` says which, `first` and `second` name the classes."""
+
+    def __init__(self, what: str, first: str, second: str) -> None:
+        self.what = what
+        self.first = first
+        self.second = second
+        super().__init__(f"{what} belongs to {first} already and cannot belong to {second}; give one another name")
+
+
+class UnknownConsumer(ReactingError, LookupError):
+    """There is no consumer, version or parked event of that name. `name` is what was asked for, `known` what there is."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(
+            f"there is no {name}; there {'is' if self.known else 'are none'} {', '.join(self.known)}".strip()
+        )
+
+
+class ProjectionChanged(ReactingError):
+    """A projection is another one than its tables were built by. Carries `consumer` and `version`."""
+
+    def __init__(self, consumer: str, version: int) -> None:
+        self.consumer = consumer
+        self.version = version
+        super().__init__(
+            f"{consumer} has changed, but its version is still {version}: its tables hold what the code before made. Give "
+            f"it version = {version + 1}, which is built beside and takes over; or, if the change makes no difference to "
+            f"the tables, accept it: sacho projections accept {consumer}"
+        )
+
+
+class CheckpointAhead(ReactingError):
+    """A checkpoint stands beyond the log's end. Carries `consumer`, `position` and `head`."""
+
+    def __init__(self, consumer: str, position: int, head: int) -> None:
+        self.consumer = consumer
+        self.position = position
+        self.head = head
+        super().__init__(
+            f"{consumer} has handled events up to position {position}, but the log ends at {head}: it was restored from a "
+            f"backup, perhaps. {_RESTORED.format(consumer)}"
+        )
+
+
+class ForeignCheckpoint(ReactingError):
+    """A checkpoint belongs to another log, or another epoch of this one. Carries `consumer`, `kept` and `found`: (id, epoch)."""
+
+    def __init__(self, consumer: str, kept: tuple[str, int], found: tuple[str, int]) -> None:
+        self.consumer = consumer
+        self.kept = kept
+        self.found = found
+        same = kept[0] == found[0]
+        what = (
+            f"epoch {kept[1]} of the log, which is in epoch {found[1]} now"
+            if same
+            else f"log {kept[0]}, not {found[0]}"
+        )
+        super().__init__(f"{consumer} has handled events of {what}. {_RESTORED.format(consumer)}")
+
+
+class PartitionsDiffer(ReactingError):
+    """Checkpoints were kept for another number of partitions. Carries `consumer`, `kept` and `declared`."""
+
+    def __init__(self, consumer: str, kept: int, declared: int) -> None:
+        self.consumer = consumer
+        self.kept = kept
+        self.declared = declared
+        super().__init__(
+            f"{consumer} has {declared} partitions now, and its checkpoints are those of {kept}: they can change only when "
+            "all of them stand at one position. Let the code before catch up (sacho run --once), stop it, then start this"
+        )
+
+
+class ConsumerStopped(ReactingError):
+    """A consumer stopped at an event. Carries `consumer`, `position` and `reason`."""
+
+    def __init__(self, consumer: str, position: int, reason: str) -> None:
+        self.consumer = consumer
+        self.position = position
+        self.reason = reason
+        super().__init__(
+            f"{consumer} stopped at position {position}: {reason}. Mend the cause, then: sacho projections retry {consumer}"
+        )
+
+
+class KeyParked(ReactingError):
+    """An event of a key is parked, and the later ones of that key wait behind it. Carries `consumer`, `key` and `position`."""
+
+    def __init__(self, consumer: str, key: str, position: int, reason: str) -> None:
+        self.consumer = consumer
+        self.key = key
+        self.position = position
+        self.reason = reason
+        super().__init__(f"{consumer} has parked key {key!r} at position {position}: {reason}")
+
+
+class ViewNotReady(ReactingError):
+    """A view is being built for the first time. Carries `consumer`, `position` and `head`: how far it is."""
+
+    def __init__(self, consumer: str, position: int, head: int) -> None:
+        self.consumer = consumer
+        self.position = position
+        self.head = head
+        super().__init__(
+            f"the view {consumer} is being built and can be read once it has caught up: it is at position {position} of "
+            f"{head}; is its runner at work? (sacho run)"
+        )
+
+
+class CannotSwitch(ReactingError):
+    """A version of a projection cannot take over or be removed. Carries `consumer` and `reason`."""
+
+    def __init__(self, consumer: str, reason: str) -> None:
+        self.consumer = consumer
+        self.reason = reason
+        super().__init__(f"{consumer}: {reason}")
+
+
+class LeaseLost(ReactingError):
+    """Another worker has taken over a partition; nothing was written. `consumer` names whose."""
+
+    def __init__(self, consumer: str) -> None:
+        self.consumer = consumer
+        super().__init__(f"another worker has taken over partitions of {consumer}; nothing was written")
+
+
+class ViewsUnreachable(ReactingError):
+    """The database of the views does not answer, or cannot be written. `where` is it, without credentials."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"the views' database {where} cannot be used: {reason}")

@@ -1,0 +1,36 @@
+"""The read side: consumers and projections, driven by one runner, with checkpoints, leases, retries and parked events."""
+
+from sacho.reacting.administration import Administration, PartitionStatus, Status
+from sacho.reacting.application import Application, View
+from sacho.reacting.bookkeeping import Parked
+from sacho.reacting.changes import Changes
+from sacho.reacting.consumer import Consumer, Delivery
+from sacho.reacting.declaring import handles
+from sacho.reacting.documents import Documents, DocumentView, EntityView
+from sacho.reacting.folding import Folded, fold
+from sacho.reacting.handled import HandledIds
+from sacho.reacting.projection import Projection
+from sacho.reacting.runner import Runner
+from sacho.reacting.tables import Generation
+
+__all__ = [
+    "Administration",
+    "Application",
+    "Changes",
+    "Consumer",
+    "Delivery",
+    "DocumentView",
+    "Documents",
+    "EntityView",
+    "Folded",
+    "Generation",
+    "HandledIds",
+    "Parked",
+    "PartitionStatus",
+    "Projection",
+    "Runner",
+    "Status",
+    "View",
+    "fold",
+    "handles",
+]

@@ -1,0 +1,169 @@
+"""Administration: how consumers stand, and what operators do to them. The command line shows it; it is an API, too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+
+from sacho.errors import UnknownConsumer
+from sacho.events import Query
+from sacho.reacting.bookkeeping import Bookkeeping, Parked
+from sacho.reacting.building import Builder
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.tables import SERVING, Generation
+
+if TYPE_CHECKING:
+    from sacho.store import EventStore
+
+
+class PartitionStatus(NamedTuple):
+    """How one partition stands: `owner` is who holds its lease now, None if nobody; `error` where it `stopped_at`."""
+
+    partition: int
+    position: int
+    handled: int
+    owner: str | None
+    stopped_at: int | None
+    error: str | None
+
+
+class Status(NamedTuple):
+    """How one build of a consumer stands. `lag_events` is in positions, `lag_seconds` the age of the first event not handled."""
+
+    name: str
+    version: int
+    build: int
+    state: str
+    position: int
+    head: int
+    lag_events: int
+    lag_seconds: float
+    handled: int
+    rate: float
+    parked: int
+    waiting: int
+    partitions: tuple[PartitionStatus, ...]
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a partition stopped at an event."""
+        return any(one.stopped_at is not None for one in self.partitions)
+
+
+class Administration:
+    """What is asked of consumers and done to them. Consumers are named by name or class, as by `Application.consumer`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        books: Bookkeeping,
+        consumers: Sequence[Consumer],
+        find: Callable[[str | Consumer | type[Consumer]], Consumer],
+    ) -> None:
+        self._store = store
+        self._books = books
+        self._consumers = consumers
+        self._find = find
+
+    def status(self) -> list[Status]:
+        """Return how every build of every consumer stands, in order of name, version and build."""
+        head = self._store.head()
+        with self._books.database.reading() as connection:
+            now = float(connection.execute(sa.select(self._books.database.now())).scalar_one())
+            return [
+                self._status(connection, row.generation, row.state, row.begun_at, head, now)
+                for row in self._books.generations(connection)
+            ]
+
+    def parked(self, consumer: str | Consumer | type[Consumer]) -> list[Parked]:
+        """Return the parked events of the build that serves (of the last one, if none does), in order of position."""
+        with self._books.database.reading() as connection:
+            return self._books.parked(connection, self._generation(connection, consumer))
+
+    def retry(self, consumer: str | Consumer | type[Consumer], position: int | None = None) -> int:
+        """Ask that a parked event, or all that failed, be tried again, and those that wait behind; return how many failed ones."""
+        return self._ask(consumer, position, "retry")
+
+    def drop(self, consumer: str | Consumer | type[Consumer], position: int) -> int:
+        """Ask that a parked event be left out of the view for good; those that wait behind it go on."""
+        return self._ask(consumer, position, "drop")
+
+    def rebuild(self, consumer: str | Consumer | type[Consumer]) -> Generation:
+        """Begin to build a projection again, beside the build that serves, which it takes over from; return the new build."""
+        return self._builder(consumer).rebuild()
+
+    def accept(self, consumer: str | Consumer | type[Consumer]) -> None:
+        """Take the consumer, and the log, as they are now for those that the checkpoints belong to."""
+        self._builder(consumer).accept()
+
+    def switch(self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None) -> Generation:
+        """Have another version catch up and take over; at once, if it waits for that."""
+        builder = self._builder(consumer)
+        generation = builder.switch(version, build)
+        builder.take_over(generation)
+        return generation
+
+    def remove(
+        self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None
+    ) -> list[Generation]:
+        """Remove the tables and checkpoints of a version that does not serve; return the builds that went."""
+        return self._builder(consumer).remove(version, build)
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    def _builder(self, consumer: str | Consumer | type[Consumer]) -> Builder:
+        return Builder(self._store, self._books, self._find(consumer))
+
+    def _generation(self, connection: sa.Connection, consumer: str | Consumer | type[Consumer]) -> Generation:
+        found = self._find(consumer)
+        rows = self._books.generations(connection, found.name)
+        if not rows:
+            raise UnknownConsumer(f"checkpoint of {found.name!r}: it was never run", [])
+        return next((row.generation for row in rows if row.state == SERVING), rows[-1].generation)
+
+    def _ask(self, consumer: str | Consumer | type[Consumer], position: int | None, action: str) -> int:
+        with self._books.database.writing() as connection:
+            generation = self._generation(connection, consumer)
+            rows = [row for row in self._books.parked(connection, generation, position=position) if row.error]
+            if not rows and position is not None:
+                raise UnknownConsumer(f"parked event at position {position}", [])
+            for row in rows:
+                self._books.ask(connection, generation, row.position, action)
+        return len(rows)
+
+    def _status(
+        self, connection: sa.Connection, generation: Generation, state: str, begun_at: float, head: int, now: float
+    ) -> Status:
+        rows = self._books.partitions(connection, generation)
+        parked = self._books.parked(connection, generation)
+        position = min((row.position for row in rows), default=0)
+        handled = sum(row.handled for row in rows)
+        last = max((row.moved_at for row in rows), default=now)
+        failed = sum(1 for row in parked if row.error)
+        partitions = tuple(
+            PartitionStatus(
+                row.partition,
+                row.position,
+                row.handled,
+                row.owner if row.expires_at > now else None,
+                row.stopped_at,
+                row.error,
+            )
+            for row in rows
+        )
+        lag = self._lag_seconds(generation.name, position, head)
+        return Status(
+            generation.name, generation.version, generation.build, state, position, head, max(0, head - position), lag,
+            handled, handled / max(last - begun_at, 0.001), failed, len(parked) - failed, partitions,
+        )  # fmt: skip
+
+    def _lag_seconds(self, name: str, position: int, head: int) -> float:
+        """Return the age of the first event that is not handled; 0 where there is none."""
+        consumer = next((one for one in self._consumers if one.name == name), None)
+        query = Query() if consumer is None else consumer.events()
+        for rows in self._store.storage.read_all(query, after=position, to=head, limit=1, backwards=False):
+            return max(0.0, time.time() - rows[0][9] / 1_000_000)
+        return 0.0

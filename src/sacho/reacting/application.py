@@ -1,0 +1,286 @@
+"""Application: a store, the consumers that react to it, and where their views live; run, asked and looked after in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import sqlalchemy as sa
+
+from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
+from sacho.reacting.administration import Administration
+from sacho.reacting.bookkeeping import Bookkeeping
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.databases import ViewDatabase
+from sacho.reacting.declaring import EVERY
+from sacho.reacting.projection import Projection
+from sacho.reacting.runner import LEASE_SECONDS, Runner
+from sacho.reacting.tables import Generation
+from sacho.reacting.worker import Worker
+from sacho.store import connect
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from sacho.schema import Registry
+    from sacho.store import EventStore
+
+Named: TypeAlias = str | Consumer | type[Consumer]
+"""A consumer, by its class, an instance or its name."""
+
+FIRST_PAUSE: Final = 0.002
+LONGEST_PAUSE: Final = 0.05
+
+
+class Application:
+    """What an application is made of on the read side: `Application("sqlite:///conference.db", consumers=[SeatsView])`.
+
+    `store` is the URL of the event store, or one that is open; `views` the URL of the database of the views, beside the
+    log if left out. `consumers` are classes, or objects of them. Use it as a context manager, or `close()` it.
+
+    Raises InvalidConsumer, DuplicateConsumer; what `connect` raises.
+    """
+
+    def __init__(
+        self,
+        store: str | EventStore,
+        *,
+        consumers: Iterable[Consumer | type[Consumer]] = (),
+        views: str | None = None,
+        registry: Registry | None = None,
+        require: Iterable[str] = (),
+    ) -> None:
+        self.consumers = _checked(consumers)
+        """The consumers, in order."""
+        self._owns_store = isinstance(store, str)
+        self.store = connect(store, registry=registry, require=require) if isinstance(store, str) else store
+        try:
+            for consumer in self.consumers:
+                _check_types(consumer, self.store)
+            self.views = ViewDatabase.open(views, self.store)
+        except BaseException:
+            if self._owns_store:
+                self.store.close()
+            raise
+        self._books = Bookkeeping(self.views)
+        self._is_prepared = False
+        self._runners: list[Runner] = []
+        self._moved = threading.Condition()
+
+    # --- running --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def running(
+        self, *, lease_seconds: float = LEASE_SECONDS, loop: asyncio.AbstractEventLoop | None = None
+    ) -> Iterator[Runner]:
+        """Run the consumers in the background for the length of a block; at its end the batches in hand are finished.
+
+        Raises ProjectionChanged, ForeignCheckpoint, CheckpointAhead, PartitionsDiffer, ViewsUnreachable before it begins.
+        """
+        self.prepare()
+        runner = Runner(
+            self.store, self._books, self.consumers, lease_seconds=lease_seconds, moved=self._told, loop=loop
+        )
+        self._runners.append(runner)
+        try:
+            runner.start()
+            yield runner
+        finally:
+            self._runners.remove(runner)
+            runner.stop()
+
+    @asynccontextmanager
+    async def running_async(self, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Runner]:
+        """Run the consumers beside an event loop: the lifespan of a web application. Handlers that are `async` run in it."""
+        context = self.running(lease_seconds=lease_seconds, loop=asyncio.get_running_loop())
+        runner = await asyncio.to_thread(context.__enter__)
+        try:
+            yield runner
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+
+    def run(self, *, once: bool = False, stopping: threading.Event | None = None) -> None:
+        """Run the consumers until `stopping` is set; with `once`, until all have come to the log's head as it is now.
+
+        Raises ConsumerStopped where, with `once`, one stopped before.
+        """
+        ends = stopping or threading.Event()
+        with self.running() as runner:
+            if once:
+                runner.wait_until(self.store.head(), ends)
+            else:
+                ends.wait()
+
+    def prepare(self) -> None:
+        """Make the consumers' own tables where they are missing. Done by all that needs them."""
+        if not self._is_prepared:
+            self._books.make_tables()
+            self._is_prepared = True
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self, projection: type[Projection] | Projection) -> Iterator[View]:
+        """Give a projection's view as it is at one moment. Raises ViewNotReady while it is built for the first time."""
+        self.prepare()
+        name = projection.name
+        with self.views.reading() as connection:
+            serving = self._books.serving(connection, name)
+            if serving is None:
+                rows = self._books.generations(connection, name)
+                last = self._books.partitions(connection, rows[-1].generation) if rows else []
+                raise ViewNotReady(name, min((one.position for one in last), default=0), self.store.head())
+            position = min(one.position for one in self._books.partitions(connection, serving))
+            yield View(connection, position, serving)
+
+    def wait_for(self, consumer: Named, position: int, timeout: float = 1.0, *, key: str | None = None) -> bool:
+        """Wait until a consumer has handled all up to a position; return whether it did within `timeout` seconds.
+
+        Also true when nothing in between concerns it. Raises ConsumerStopped, or KeyParked where the event at the position
+        (or `key`) waits behind one that could not be handled.
+        """
+        found = self.consumer(consumer)
+        self.prepare()
+        ends, pause = time.monotonic() + timeout, FIRST_PAUSE
+        while not self._has_reached(found, position, key):
+            left = ends - time.monotonic()
+            if left <= 0:
+                return False
+            with self._moved:
+                self._moved.wait(min(left, pause))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        self._check_parked(found, position, key)
+        return True
+
+    async def wait_for_async(
+        self,
+        consumer: Named,
+        position: int,
+        timeout: float = 1.0,  # noqa: ASYNC109 - as in the blocking API
+        *,
+        key: str | None = None,
+    ) -> bool:
+        """Wait like `wait_for`, without holding up the event loop."""
+        return await asyncio.to_thread(self.wait_for, consumer, position, timeout, key=key)
+
+    def consumer(self, consumer: Named) -> Consumer:
+        """Return the consumer of a name or class, the newest version of it. Raises UnknownConsumer."""
+        name = consumer if isinstance(consumer, str) else consumer.name
+        version = None if isinstance(consumer, str) else consumer.version
+        found = [one for one in self.consumers if one.name == name and version in (None, one.version)]
+        if not found:
+            raise UnknownConsumer(f"consumer {name!r}", [one.name for one in self.consumers])
+        return max(found, key=lambda one: one.version)
+
+    @property
+    def administration(self) -> Administration:
+        """What one asks of consumers and does to them: status, rebuild, switch, parked events."""
+        self.prepare()
+        return Administration(self.store, self._books, self.consumers, self.consumer)
+
+    def close(self) -> None:
+        """End what still runs; close the views' database, and the store if it was opened here."""
+        for runner in tuple(self._runners):
+            runner.stop()
+        self.views.close()
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    def _told(self, worker: Worker) -> None:
+        with self._moved:
+            self._moved.notify_all()
+
+    def _has_reached(self, consumer: Consumer, position: int, key: str | None) -> bool:
+        for worker in [worker for runner in self._runners for worker in runner.workers]:
+            if worker.generation.name == consumer.name and not worker.is_building and worker.consumer.partitions == 1:
+                here = worker.holds(0)
+                if here is not None and here >= position:
+                    return True
+        with self.views.reading() as connection:
+            serving = self._books.serving(connection, consumer.name)
+            if serving is None:
+                return False
+            partitions = self._books.partitions(connection, serving)
+        for one in partitions:
+            if one.stopped_at is not None and one.stopped_at <= position:
+                raise ConsumerStopped(str(serving), one.stopped_at, one.error or "")
+        reached = min(one.position for one in partitions)
+        return reached >= position or self._concerns_nothing(consumer, reached, position)
+
+    def _concerns_nothing(self, consumer: Consumer, after: int, to: int) -> bool:
+        """Tell whether the log has nothing for a consumer in a range, as far as the log can be read."""
+        if self.store.head() < to:
+            return False
+        pages = self.store.storage.read_all(consumer.events(), after=after, to=to, limit=1, backwards=False)
+        return not any(True for _ in pages)
+
+    def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
+        """Raise KeyParked if what was waited for lies among the parked events."""
+        with self.views.reading() as connection:
+            serving = self._books.serving(connection, consumer.name)
+            rows = [] if serving is None else self._books.parked(connection, serving, position=None, key=key)
+        ours = [row for row in rows if row.position <= position and (key is not None or row.position == position)]
+        if ours:
+            first = next((row for row in rows if row.key == ours[0].key and row.error), ours[0])
+            raise KeyParked(consumer.name, first.key, first.position, first.error or "")
+
+
+class View:
+    """A projection's view at one moment: `execute` queries over its tables; `position` is as of where it holds."""
+
+    def __init__(self, connection: sa.Connection, position: int, generation: Generation) -> None:
+        self.position = position
+        self.generation = generation
+        self._connection = connection
+
+    def execute(self, statement: sa.Select[Any], values: dict[str, Any] | None = None) -> sa.CursorResult[Any]:
+        """Return the result of a query."""
+        return self._connection.execute(statement, values or {})
+
+
+def _checked(consumers: Iterable[Consumer | type[Consumer]]) -> Sequence[Consumer]:
+    """Return the consumers as objects. Raises InvalidConsumer or DuplicateConsumer."""
+    found: list[Consumer] = []
+    tables: dict[str, Consumer] = {}
+    for one in consumers:
+        consumer = one() if isinstance(one, type) and issubclass(one, Consumer) else one
+        if not isinstance(consumer, Consumer):
+            raise InvalidConsumer(repr(one), "is no Consumer or Projection, nor an object of one")
+        for other in found:
+            if other.name == consumer.name and (
+                other.version == consumer.version or not isinstance(consumer, Projection)
+            ):
+                raise DuplicateConsumer(f"the name {consumer.name!r}", _shown(other), _shown(consumer))
+        for table in getattr(consumer, "tables", {}).values():
+            owner = tables.setdefault(table.name, consumer)
+            if owner.name != consumer.name:
+                raise DuplicateConsumer(f"the table {table.name!r}", _shown(owner), _shown(consumer))
+        found.append(consumer)
+    return tuple(found)
+
+
+def _check_types(consumer: Consumer, store: EventStore) -> None:
+    """Raise InvalidConsumer for a handler of a type that the store knows no class for."""
+    unknown = [type for type in consumer.handlers if type != EVERY and store.encoding.registry.find(type) is None]
+    if unknown:
+        raise InvalidConsumer(
+            _shown(consumer),
+            f"handles {unknown[0]!r}, a type that no class stands for; import the module that declares it, or mend the name",
+        )
+
+
+def _shown(consumer: Consumer) -> str:
+    return type(consumer).__qualname__

@@ -1,0 +1,369 @@
+"""Checkpoints, leases, states and parked events: all statements over the consumers' own tables, each saying what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import and_, case, func, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sacho.errors import LeaseLost
+from sacho.reacting.databases import ViewDatabase
+from sacho.reacting.tables import (
+    BUILDING,
+    SERVING,
+    STANDBY,
+    Generation,
+    generations,
+    metadata,
+    parked,
+    partitions,
+    workers,
+)
+
+MAKE_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('sacho makes tables for consumers'))"
+
+
+class Lease(NamedTuple):
+    """The right to handle one partition: the position it stands at, the token, where it stopped if it did."""
+
+    partition: int
+    position: int
+    token: int
+    stopped_at: int | None
+
+
+class Parked(NamedTuple):
+    """An event that is parked: `error` is None for one that only waits behind another of its key."""
+
+    consumer: str
+    position: int
+    partition: int
+    key: str
+    event_id: str
+    type: str
+    stream: str | None
+    error: str | None
+    traceback: str | None
+    attempts: int
+    parked_at: float
+    action: str | None
+
+
+class PartitionRow(NamedTuple):
+    """How a partition stands, as the database says."""
+
+    partition: int
+    position: int
+    handled: int
+    moved_at: float
+    owner: str | None
+    expires_at: float
+    stopped_at: int | None
+    error: str | None
+
+
+class GenerationRow(NamedTuple):
+    """A build of a consumer, as the database says."""
+
+    generation: Generation
+    state: str
+    fingerprint: str
+    log_id: str
+    epoch: int
+    partitions: int
+    begun_at: float
+
+
+class Bookkeeping:
+    """The consumers' tables in one database. Methods that take a connection are part of the caller's transaction."""
+
+    def __init__(self, database: ViewDatabase) -> None:
+        self.database = database
+
+    def make_tables(self) -> None:
+        """Make the tables that are missing."""
+        database = self.database
+        with database.writing() as connection:
+            if database.dialect == "postgresql":
+                connection.exec_driver_sql(MAKE_LOCK)
+                if database.schema is not None:
+                    connection.execute(sa.schema.CreateSchema(database.schema, if_not_exists=True))
+            metadata.create_all(connection)
+
+    # --- generations ----------------------------------------------------------------------------------
+
+    def generations(self, connection: sa.Connection, name: str | None = None) -> list[GenerationRow]:
+        """Return the builds of a consumer, or of all, in order of version and build."""
+        found = select(generations).order_by(generations.c.name, generations.c.version, generations.c.build)
+        if name is not None:
+            found = found.where(generations.c.name == name)
+        rows = connection.execute(found)
+        return [
+            GenerationRow(
+                Generation(row.name, row.version, row.build),
+                row.state,
+                row.fingerprint,
+                row.log_id,
+                row.epoch,
+                row.partitions,
+                row.begun_at,
+            )
+            for row in rows
+        ]
+
+    def serving(self, connection: sa.Connection, name: str) -> Generation | None:
+        """Return the build that serves, if there is one."""
+        return next((row.generation for row in self.generations(connection, name) if row.state == SERVING), None)
+
+    def enter(
+        self,
+        connection: sa.Connection,
+        generation: Generation,
+        state: str,
+        fingerprint: str,
+        log: tuple[str, int],
+        starts: Sequence[int],
+    ) -> None:
+        """Enter a new build, with a checkpoint for each partition."""
+        now = self.database.now()
+        own = generation._asdict()
+        connection.execute(
+            generations.insert().values(
+                **own,
+                state=state,
+                fingerprint=fingerprint,
+                log_id=log[0],
+                epoch=log[1],
+                partitions=len(starts),
+                begun_at=now,
+            )
+        )
+        self.deal(connection, generation, starts)
+
+    def deal(self, connection: sa.Connection, generation: Generation, starts: Sequence[int]) -> None:
+        """Give a build its partitions, in place of those that it has, each with where it starts."""
+        connection.execute(partitions.delete().where(_of(partitions, generation)))
+        for partition, position in enumerate(starts):
+            connection.execute(
+                partitions.insert().values(
+                    **generation._asdict(),
+                    partition=partition,
+                    position=position,
+                    handled=0,
+                    moved_at=self.database.now(),
+                    token=0,
+                    expires_at=0.0,
+                )
+            )
+        connection.execute(update(generations).where(_of(generations, generation)).values(partitions=len(starts)))
+
+    def change(self, connection: sa.Connection, generation: Generation, **values: Any) -> None:
+        """Change facts of a build."""
+        connection.execute(update(generations).where(_of(generations, generation)).values(**values))
+
+    def forget(self, connection: sa.Connection, generation: Generation) -> None:
+        """Forget all about a build."""
+        for table in (parked, workers, partitions, generations):
+            connection.execute(table.delete().where(_of(table, generation)))
+
+    def fence_off(self, connection: sa.Connection, generation: Generation) -> None:
+        """Take all partitions of a build from whoever holds them; what they have under way cannot commit any more."""
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation))
+            .values(owner=None, expires_at=0.0, token=partitions.c.token + 1)
+        )
+
+    def move_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
+        """Put all checkpoints of a build to a position at most."""
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation), partitions.c.position > position)
+            .values(position=position)
+        )
+
+    # --- partitions and leases ------------------------------------------------------------------------
+
+    def partitions(self, connection: sa.Connection, generation: Generation) -> list[PartitionRow]:
+        """Return how the partitions of a build stand, in order."""
+        c = partitions.c
+        rows = connection.execute(
+            select(c.partition, c.position, c.handled, c.moved_at, c.owner, c.expires_at, c.stopped_at, c.error)
+            .where(_of(partitions, generation))
+            .order_by(c.partition)
+        )
+        return [PartitionRow(*row) for row in rows]
+
+    def see(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> int:
+        """Say that a worker lives, keep its leases for so many seconds more; return how many workers live."""
+        now = self.database.now()
+        self._upsert_worker(connection, generation, worker)
+        connection.execute(workers.delete().where(_of(workers, generation), workers.c.seen_at < now - 10 * seconds))
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation), partitions.c.owner == worker)
+            .values(expires_at=now + seconds)
+        )
+        alive = (
+            select(func.count()).select_from(workers).where(_of(workers, generation), workers.c.seen_at > now - seconds)
+        )
+        return int(connection.execute(alive).scalar_one())
+
+    def acquire(
+        self,
+        connection: sa.Connection,
+        generation: Generation,
+        worker: str,
+        most: int,
+        seconds: float,
+        held: Iterable[Lease] = (),
+    ) -> list[Lease]:
+        """Take up to so many partitions that nobody holds, beside those held; return their leases."""
+        now, c = self.database.now(), partitions.c
+        free = (
+            select(c.partition)
+            .where(_of(partitions, generation), or_(c.owner.is_(None), c.owner == worker, c.expires_at < now))
+            .where(c.partition.not_in([lease.partition for lease in held]))
+            .order_by(c.partition)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        found = list(connection.execute(free).scalars())
+        if not found:
+            return []
+        taken = (
+            update(partitions)
+            .where(_of(partitions, generation), c.partition.in_(found))
+            .values(owner=worker, token=c.token + 1, expires_at=now + seconds)
+            .returning(c.partition, c.position, c.token, c.stopped_at)
+        )
+        return sorted(Lease(*row) for row in connection.execute(taken))
+
+    def release(self, connection: sa.Connection, generation: Generation, leases: Iterable[Lease]) -> None:
+        """Give partitions back, so that others take them at once."""
+        connection.execute(update(partitions).where(_held(generation, leases)).values(owner=None, expires_at=0.0))
+
+    def leave(self, connection: sa.Connection, generation: Generation, worker: str) -> None:
+        """Say that a worker is gone."""
+        connection.execute(workers.delete().where(_of(workers, generation), workers.c.worker == worker))
+
+    def advance(
+        self, connection: sa.Connection, generation: Generation, leases: Sequence[Lease], position: int, handled: int
+    ) -> None:
+        """Move checkpoints up to a position. Raises LeaseLost where another has taken over; the caller rolls back then."""
+        c = partitions.c
+        moved = connection.execute(
+            update(partitions)
+            .where(_held(generation, leases))
+            .values(
+                position=case((c.position < position, position), else_=c.position),
+                handled=c.handled + handled,
+                moved_at=self.database.now(),
+            )
+        )
+        if moved.rowcount != len(leases):
+            raise LeaseLost(str(generation))
+
+    def hold(self, connection: sa.Connection, generation: Generation, leases: Sequence[Lease]) -> None:
+        """Make sure of leases until the transaction ends. Raises LeaseLost."""
+        self.advance(connection, generation, leases, 0, 0)
+
+    def stop(
+        self, connection: sa.Connection, generation: Generation, partition: int, position: int | None, error: str | None
+    ) -> None:
+        """Say that a partition stopped at an event, or (None) that it goes on."""
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation), partitions.c.partition == partition)
+            .values(stopped_at=position, error=error)
+        )
+
+    # --- parked events --------------------------------------------------------------------------------
+
+    def park(self, connection: sa.Connection, generation: Generation, rows: Sequence[dict[str, Any]]) -> None:
+        """Park events; those that are parked already are left as they are."""
+        insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
+        for row in rows:
+            values = {**generation._asdict(), "parked_at": self.database.now(), **row}
+            connection.execute(insert(parked).values(**values).on_conflict_do_nothing())
+
+    def parked(
+        self, connection: sa.Connection, generation: Generation, *, key: str | None = None, position: int | None = None
+    ) -> list[Parked]:
+        """Return the parked events of a build, those of one key or the one at a position, in order."""
+        c = parked.c
+        found = select(
+            c.position,
+            c.partition,
+            c.key,
+            c.event_id,
+            c.type,
+            c.stream,
+            c.error,
+            c.traceback,
+            c.attempts,
+            c.parked_at,
+            c.action,
+        ).where(_of(parked, generation))
+        if key is not None:
+            found = found.where(c.key == key)
+        if position is not None:
+            found = found.where(c.position == position)
+        return [Parked(generation.name, *row) for row in connection.execute(found.order_by(c.position))]
+
+    def parked_keys(self, connection: sa.Connection, generation: Generation) -> tuple[set[str], int, bool]:
+        """Return the keys that are held up, how many events have failed, and whether something is asked of any of them."""
+        c = parked.c
+        rows = list(
+            connection.execute(
+                select(c.key, func.count(c.error), func.count(c.action)).where(_of(parked, generation)).group_by(c.key)
+            )
+        )
+        return {row[0] for row in rows}, sum(row[1] for row in rows), any(row[2] for row in rows)
+
+    def ask(self, connection: sa.Connection, generation: Generation, position: int, action: str) -> None:
+        """Ask that a parked event be tried again or dropped."""
+        connection.execute(
+            update(parked).where(_of(parked, generation), parked.c.position == position).values(action=action)
+        )
+
+    def failed_again(
+        self, connection: sa.Connection, generation: Generation, position: int, error: str, traceback: str
+    ) -> None:
+        """Say that a parked event has failed once more."""
+        connection.execute(
+            update(parked)
+            .where(_of(parked, generation), parked.c.position == position)
+            .values(error=error, traceback=traceback, attempts=parked.c.attempts + 1, action=None)
+        )
+
+    def unpark(self, connection: sa.Connection, generation: Generation, position: int) -> None:
+        """Take an event out of those that are parked."""
+        connection.execute(parked.delete().where(_of(parked, generation), parked.c.position == position))
+
+    def _upsert_worker(self, connection: sa.Connection, generation: Generation, worker: str) -> None:
+        insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
+        now = self.database.now()
+        values = {**generation._asdict(), "worker": worker, "seen_at": now}
+        connection.execute(
+            insert(workers)
+            .values(**values)
+            .on_conflict_do_update(index_elements=["name", "version", "build", "worker"], set_={"seen_at": now})
+        )
+
+
+def _of(table: sa.Table, generation: Generation) -> sa.ColumnElement[bool]:
+    c = table.c
+    return and_(c.name == generation.name, c.version == generation.version, c.build == generation.build)
+
+
+def _held(generation: Generation, leases: Iterable[Lease]) -> sa.ColumnElement[bool]:
+    """Where a build's partitions still have these leases' tokens."""
+    pairs = [(lease.partition, lease.token) for lease in leases]
+    return and_(_of(partitions, generation), tuple_(partitions.c.partition, partitions.c.token).in_(pairs))
+
+
+__all__ = ["BUILDING", "SERVING", "STANDBY", "Bookkeeping", "GenerationRow", "Lease", "Parked", "PartitionRow"]

@@ -1,0 +1,202 @@
+"""Building: entering a consumer, building a new version beside the one that serves, taking over at one instant, going back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, PartitionsDiffer, ProjectionChanged
+from sacho.events import Query
+from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.projection import Projection, create_tables, drop_tables, show
+from sacho.reacting.tables import BUILDING, SERVING, STANDBY, Generation
+
+if TYPE_CHECKING:
+    from sacho.store import EventStore
+
+FURTHEST = 2**63 - 1
+
+
+def version_of(consumer: Consumer) -> int:
+    """Return the version of a consumer's checkpoints: a plain one goes on from its earlier version's."""
+    return consumer.version if isinstance(consumer, Projection) else 1
+
+
+class Builder:
+    """What becomes of the builds of one consumer. Its methods are short transactions, safe beside others' at any time."""
+
+    def __init__(self, store: EventStore, books: Bookkeeping, consumer: Consumer) -> None:
+        self._store = store
+        self._books = books
+        self.consumer = consumer
+
+    def enter(self) -> None:
+        """Make sure that the consumer's version is there, as a new build if need be, and that its checkpoints fit the log.
+
+        Raises ProjectionChanged, ForeignCheckpoint, CheckpointAhead, PartitionsDiffer.
+        """
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            rows = self._books.generations(connection, self.consumer.name)
+            own = [row for row in rows if row.generation.version == self._version]
+            if own:
+                self._check(connection, own[-1])
+            elif not any(row.generation.version > self._version for row in rows):
+                self._make(connection, 0)
+
+    def rebuild(self) -> Generation:
+        """Begin to build the version again, beside the build that serves; return the new build."""
+        self._check_is_projection()
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            builds = [row.generation.build for row in self._own(connection)]
+            return self._make(connection, max(builds, default=-1) + 1)
+
+    def accept(self) -> None:
+        """Take the consumer as it is now for what its tables were built by, and the log for the one it belongs to.
+
+        Checkpoints beyond the log's end are put back to it.
+        """
+        log = self._log()
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            for row in self._own(connection):
+                self._books.change(
+                    connection, row.generation, fingerprint=self.consumer.fingerprint(), log_id=log[0], epoch=log[1]
+                )
+                self._books.fence_off(connection, row.generation)
+                self._books.move_all(connection, row.generation, self._store.head())
+
+    def take_over(self, generation: Generation) -> bool:
+        """Let a build serve if it is not behind the one that does; return whether it serves now.
+
+        The one that serves is fenced off first. If the new one is behind it, it takes over once it has come that far.
+        """
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
+            row = rows.get(generation)
+            if row is None or row.state != BUILDING:
+                return row is not None and row.state == SERVING
+            if self._books.parked(connection, generation):
+                return False
+            before = self._books.serving(connection, generation.name)
+            if before is not None and not self._is_past(connection, generation, before):
+                return False
+            if isinstance(self.consumer, Projection):
+                show(connection, self.consumer.tables, self.consumer.physical_tables(generation))
+            if before is not None:
+                self._books.change(connection, before, state=STANDBY)
+            self._books.change(connection, generation, state=SERVING)
+            return True
+
+    def switch(self, version: int, build: int | None = None) -> Generation:
+        """Have another build of the consumer catch up and take over, the last of its version if none is named."""
+        self._check_is_projection()
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            found = [
+                row
+                for row in self._books.generations(connection, self.consumer.name)
+                if row.generation.version == version and build in (None, row.generation.build)
+            ]
+            if not found:
+                raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
+            row = found[-1]
+            if row.state == STANDBY:
+                self._books.change(connection, row.generation, state=BUILDING)
+            return row.generation
+
+    def remove(self, version: int, build: int | None = None) -> list[Generation]:
+        """Remove the tables and checkpoints of a version's builds, or of one of them; return which. Not of one that serves."""
+        with self._books.database.writing() as connection:
+            self._lock(connection)
+            found = [
+                row
+                for row in self._books.generations(connection, self.consumer.name)
+                if row.generation.version == version and build in (None, row.generation.build)
+            ]
+            if not found:
+                raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
+            for row in found:
+                if row.state == SERVING:
+                    raise CannotSwitch(str(row.generation), "it serves; let another version take over first")
+                if isinstance(self.consumer, Projection):
+                    drop_tables(connection, self.consumer.physical_tables(row.generation))
+                self._books.forget(connection, row.generation)
+            return [row.generation for row in found]
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    @property
+    def _version(self) -> int:
+        return version_of(self.consumer)
+
+    def _own(self, connection: sa.Connection) -> list[GenerationRow]:
+        rows = self._books.generations(connection, self.consumer.name)
+        return [row for row in rows if row.generation.version == self._version]
+
+    def _log(self) -> tuple[str, int]:
+        identity = self._store.identity
+        return str(identity.id), identity.epoch
+
+    def _lock(self, connection: sa.Connection) -> None:
+        """Let one transaction at a time change the builds of a consumer (SQLite's own lock does that anyway)."""
+        if self._books.database.dialect == "postgresql":
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtext('sacho consumer'), hashtext(:name))"),
+                {"name": self.consumer.name},
+            )
+
+    def _make(self, connection: sa.Connection, build: int) -> Generation:
+        generation = Generation(self.consumer.name, self._version, build)
+        state = BUILDING
+        if isinstance(self.consumer, Projection):
+            create_tables(connection, self.consumer.physical_tables(generation))
+        else:
+            state = SERVING
+        starts = [self._start()] * self.consumer.partitions
+        self._books.enter(connection, generation, state, self.consumer.fingerprint(), self._log(), starts)
+        return generation
+
+    def _start(self) -> int:
+        start = self.consumer.start
+        if isinstance(start, datetime):
+            return self._store.position_at(start)
+        if isinstance(start, int):
+            return start
+        return self._store.head() if start == "end" else 0
+
+    def _check(self, connection: sa.Connection, row: GenerationRow) -> None:
+        consumer = self.consumer
+        log = self._log()
+        if (row.log_id, row.epoch) != log:
+            raise ForeignCheckpoint(consumer.name, (row.log_id, row.epoch), log)
+        if isinstance(consumer, Projection) and row.fingerprint != consumer.fingerprint():
+            raise ProjectionChanged(consumer.name, consumer.version)
+        partitions = self._books.partitions(connection, row.generation)
+        furthest = max((one.position for one in partitions), default=0)
+        if furthest > self._store.head() and not self._is_there(furthest):
+            raise CheckpointAhead(consumer.name, furthest, self._store.head())
+        if len(partitions) != consumer.partitions:
+            if len({one.position for one in partitions}) > 1 or any(one.stopped_at for one in partitions):
+                raise PartitionsDiffer(consumer.name, len(partitions), consumer.partitions)
+            self._books.deal(connection, row.generation, [furthest] * consumer.partitions)
+
+    def _is_there(self, position: int) -> bool:
+        """Tell whether the log has an event at a position or above, shown to readers already or not."""
+        pages = self._store.storage.read_all(Query(), after=position - 1, to=FURTHEST, limit=1, backwards=False)
+        return any(True for _ in pages)
+
+    def _is_past(self, connection: sa.Connection, new: Generation, old: Generation) -> bool:
+        """Fence the old build off, and tell whether the new one is as far as it came."""
+        self._books.fence_off(connection, old)
+        reached = min(one.position for one in self._books.partitions(connection, new))
+        return reached >= max(one.position for one in self._books.partitions(connection, old))
+
+    def _check_is_projection(self) -> None:
+        if not isinstance(self.consumer, Projection):
+            raise CannotSwitch(self.consumer.name, "it is no projection, so it has no tables to build again")

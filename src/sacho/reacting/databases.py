@@ -1,0 +1,201 @@
+"""The database of the views: SQLite or PostgreSQL, beside the log or elsewhere, through SQLAlchemy.
+
+Writing is in short transactions. A commit of views need not reach the disk at once: view and checkpoint go together, so
+what a power cut takes is made again from the log.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from sacho.errors import InvalidURL, MissingExtra, ViewsUnreachable
+from sacho.store.connecting import StoreURL, sqlite_path
+
+if TYPE_CHECKING:
+    from sacho.store import EventStore
+
+BUSY_SECONDS: Final = 30.0
+_PASSING_SQLITE: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+_PASSING_POSTGRES: Final = ("08", "25P0", "40", "53", "55P03", "57", "58")
+"""States of a server or transaction, as their codes begin, that say nothing of the statement itself."""
+
+
+class ViewDatabase:
+    """Where views and checkpoints are kept. `where` names it without credentials."""
+
+    def __init__(self, dialect: str, connect: Callable[[], Any], where: str, schema: str | None) -> None:
+        self.dialect = dialect
+        self.where = where
+        self.schema = schema
+        self._held = ExitStack()
+        self.engine = self._engine(connect, is_writing=False)
+        """For reading: SQLAlchemy's engine, whose transactions never lock anything."""
+        self._writer = self._engine(connect, is_writing=True)
+
+    @classmethod
+    def open(cls, url: str | None, store: EventStore) -> ViewDatabase:
+        """Open the database that a URL names; without one, that of the log itself. Raises InvalidURL, MissingExtra."""
+        if url is None:
+            beside = store.storage.beside()
+            if beside is None:
+                folder = tempfile.TemporaryDirectory(prefix="sacho-views-")
+                database = cls("sqlite", lambda: _sqlite(f"{folder.name}/views.db"), "in a temporary file", None)
+                database._held.callback(folder.cleanup)
+                return database
+            return cls(beside.dialect, beside.connect, store.url, beside.schema and f"{beside.schema}_views")
+        parts = StoreURL.parse(url)
+        if parts.scheme == "sqlite":
+            path = str(sqlite_path(parts))
+            return cls("sqlite", lambda: _sqlite(path), str(parts), None)
+        if parts.scheme == "postgresql":
+            return cls("postgresql", _postgres(url), str(parts), None)
+        raise InvalidURL(f"views live in sqlite:// or postgresql:// databases, not in {parts}")
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one state of the database. Raises ViewsUnreachable."""
+        level = {"isolation_level": "REPEATABLE READ"} if self.dialect == "postgresql" else {}
+        with self._told(), self.engine.connect().execution_options(**level) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a connection in a transaction that commits at the end. Raises ViewsUnreachable, or what a statement does."""
+        with self._told(), self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    def now(self) -> sa.ColumnElement[float]:
+        """Return the database's clock, in seconds since 1970: all workers go by it."""
+        clock = "(julianday('now') - 2440587.5) * 86400.0" if self.dialect == "sqlite" else _POSTGRES_CLOCK
+        return sa.literal_column(clock, sa.Double)
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
+        self._writer.dispose()
+        self._held.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if is_passing(error):
+                raise ViewsUnreachable(self.where, _first_line(error)) from error
+            raise
+
+    def _engine(self, connect: Callable[[], Any], *, is_writing: bool) -> sa.Engine:
+        driver = "sqlite+pysqlite://" if self.dialect == "sqlite" else "postgresql+psycopg://"
+        try:
+            engine = sa.create_engine(driver, creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=60)
+        except ImportError as error:
+            raise MissingExtra("a database of views on PostgreSQL", "postgres") from error
+        if self.dialect == "sqlite":
+            event.listen(engine, "connect", _busy_at_once if is_writing else _busy_patiently)
+            event.listen(engine, "begin", _begin_writing if is_writing else _begin_reading)
+        else:
+            event.listen(engine, "connect", _prepare_postgres(self.schema, is_writing=is_writing))
+        return engine
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether a database failed for a reason that lies outside of the statement: it is down, full, locked, in a deadlock."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, ViewsUnreachable) or (isinstance(error, SQLAlchemyError) and "QueuePool" in str(error))
+    if error.connection_invalidated:
+        return True
+    original: Any = error.orig
+    if isinstance(original, sqlite3.Error):
+        return ((getattr(original, "sqlite_errorcode", 0) or 0) & 0xFF) in _PASSING_SQLITE
+    state = getattr(original, "sqlstate", None)
+    if state is None:
+        return isinstance(error, OperationalError)
+    return bool(state.startswith(_PASSING_POSTGRES))
+
+
+_POSTGRES_CLOCK: Final = "extract(epoch from clock_timestamp())"
+
+
+def _sqlite(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _postgres(url: str) -> Callable[[], Any]:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtra("a database of views on PostgreSQL", "postgres") from error
+    return lambda: psycopg.connect(url)
+
+
+def _busy_at_once(connection: Any, _: object) -> None:
+    _prepare_sqlite(connection)
+    connection.execute("PRAGMA busy_timeout = 0")  # _begin_writing does the waiting
+
+
+def _busy_patiently(connection: Any, _: object) -> None:
+    _prepare_sqlite(connection)
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1_000):d}")
+
+
+def _prepare_sqlite(connection: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _prepare_postgres(schema: str | None, *, is_writing: bool) -> Callable[[Any, object], None]:
+    def prepare(connection: Any, _: object) -> None:
+        was_autocommit, connection.autocommit = connection.autocommit, True
+        if schema is not None:
+            connection.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}", public',))
+        if is_writing:
+            connection.execute("SET synchronous_commit = off")
+            connection.execute("SET idle_in_transaction_session_timeout = '5s'")
+        connection.autocommit = was_autocommit
+
+    return prepare
+
+
+def _begin_reading(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: sa.Connection) -> None:
+    """Take the lock for writing, trying in short, uneven steps: SQLite's own waiting starves beside busy writers."""
+    ends, pause = time.monotonic() + BUSY_SECONDS, 0.0002
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+            if code not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > ends:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+        time.sleep(pause * (0.5 + random.random()))
+        pause = min(pause * 1.5, 0.005)
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,140 @@
+"""Projection: a consumer whose effects are rows of ordinary SQL tables, written in one transaction with its checkpoint.
+
+Each version of a projection has tables of its own, `seats_available_v2`; an SQL view by the table's plain name shows those
+of the version that serves, so that a new version takes over at one instant.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+
+from sacho.errors import InvalidConsumer
+from sacho.reacting.changes import Changes
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.tables import Generation
+from sacho.reacting.taking import Commits, Taking
+
+MOST_CHARACTERS = 48
+"""How long a table's name may be, so that its version fits behind it."""
+
+
+class Projection(Consumer):
+    """A view in tables: class attributes that are `sqlalchemy.Table`s, and methods `(self, event, changes)`.
+
+        class SeatsAvailable(Projection):
+            available = Table("seats_available", MetaData(), Column("conference", Text, primary_key=True), ...)
+
+            @handles(SeatsReserved)
+            def reserved(self, event, changes):
+                changes.execute(self.available.update().where(...).values(...))
+
+    In methods `self.available` is the table of the version at hand; `SeatsAvailable.available`, by the class, is the SQL
+    view for readers. Statements made once belong into `prepare`. A changed projection needs a new `version`, which is built
+    beside the old one and takes over once it has caught up; with `takes_over = "manual"` it waits to be told to.
+    """
+
+    tables: ClassVar[Mapping[str, sa.Table]] = {}
+    takes_over: ClassVar[Literal["automatic", "manual"]] = "automatic"
+
+    def __init_subclass__(cls) -> None:
+        cls._declare_tables()
+        super().__init_subclass__()
+        cls.tables = {
+            name: member
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            if isinstance(member, sa.Table)
+        }
+        for table in cls.tables.values():
+            _check_table(cls, table)
+
+    @classmethod
+    def _declare_tables(cls) -> None:
+        """Let kinds of projections add tables of their own to the class."""
+
+    @classmethod
+    def shape(cls) -> Sequence[object]:
+        """Return what the events and tables are."""
+        return [*super().shape(), *(line for table in cls.tables.values() for line in _shape(table))]
+
+    def prepare(self) -> None:
+        """Make the statements that are used again and again. Called once the tables of the version are known."""
+
+    def bound(self, generation: Generation) -> Projection:
+        """Return this projection over the tables of one build."""
+        found = copy.copy(self)
+        for name, table in self.physical_tables(generation).items():
+            setattr(found, name, table)
+        found.prepare()
+        return found
+
+    @classmethod
+    def physical_tables(cls, generation: Generation) -> dict[str, sa.Table]:
+        """Return the tables of one build, by the names of the attributes."""
+        return {name: _renamed(table, generation.suffix) for name, table in cls.tables.items()}
+
+    def taking(self, commits: Commits) -> Taking:
+        """Return what takes events in for this projection, which is bound to its tables."""
+        return Changes(self, commits)
+
+
+def _renamed(table: sa.Table, suffix: str) -> sa.Table:
+    """Return a copy of a table, and of all that is named in it, with something behind the names."""
+    found = table.to_metadata(sa.MetaData(), name=f"{table.name}{suffix}")
+    named_parts: list[Any] = [*found.indexes, *found.constraints]
+    for named in named_parts:
+        if isinstance(named.name, str):
+            named.name = f"{named.name}{suffix}"
+    return found
+
+
+def _check_table(cls: type, table: sa.Table) -> None:
+    if table.schema is not None or table.foreign_keys:
+        raise InvalidConsumer(
+            cls.__qualname__,
+            f"table {table.name!r} has a schema or foreign keys; each version has its tables for itself",
+        )
+    if len(table.name) > MOST_CHARACTERS or table.name.startswith("sacho_"):
+        raise InvalidConsumer(
+            cls.__qualname__,
+            f"table name {table.name!r} is out of rules: up to {MOST_CHARACTERS} characters, not sacho_…",
+        )
+
+
+def _shape(table: sa.Table) -> list[str]:
+    return [
+        table.name,
+        *(f"{c.name} {c.type!r} {c.primary_key} {c.nullable}" for c in table.columns),
+        *sorted(f"{index.name} {index.unique} {[str(one) for one in index.expressions]}" for index in table.indexes),
+    ]
+
+
+def create_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> None:
+    """Make the tables of a build."""
+    for table in tables.values():
+        table.create(connection)
+
+
+def drop_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> None:
+    """Drop the tables of a build."""
+    for table in tables.values():
+        table.drop(connection, checkfirst=True)
+
+
+def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: Mapping[str, sa.Table]) -> None:
+    """Let the SQL views by the plain names show the tables of a build."""
+    quote = connection.dialect.identifier_preparer.quote
+    for name, table in logical.items():
+        columns = ", ".join(quote(column.name) for column in physical[name].columns)
+        shown, source = quote(table.name), quote(physical[name].name)
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {shown}")
+        connection.exec_driver_sql(f"CREATE VIEW {shown} AS SELECT {columns} FROM {source}")  # noqa: S608 - quoted names
+
+
+def as_projection(consumer: Any) -> Projection | None:
+    """Return a consumer that is a projection, or None."""
+    return consumer if isinstance(consumer, Projection) else None

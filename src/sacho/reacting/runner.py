@@ -1,0 +1,234 @@
+"""Runner: the one thing that drives all that reacts. A thread for each consumer, and one that keeps their leases alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from sacho.errors import ConsumerStopped
+from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow
+from sacho.reacting.building import Builder, version_of
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.projection import Projection
+from sacho.reacting.tables import BUILDING, SERVING, Generation
+from sacho.reacting.taking import Acting, Taking
+from sacho.reacting.worker import Worker
+
+if TYPE_CHECKING:
+    from sacho.store import EventStore
+
+logger = logging.getLogger("sacho.reacting")
+
+LEASE_SECONDS: Final = 4.0
+"""After how long without a sign of life a worker's partitions go to others."""
+
+
+class Runner:
+    """Runs consumers in threads of this process, beside any number of other processes that run them, too."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        books: Bookkeeping,
+        consumers: Sequence[Consumer],
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        moved: Callable[[Worker], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        """What this runner is called where it holds leases."""
+        self._store = store
+        self._books = books
+        self._builders = [Builder(store, books, consumer) for consumer in consumers]
+        self._seconds = lease_seconds
+        self._moved = moved
+        self._loop = loop
+        self._own_loop: asyncio.AbstractEventLoop | None = None
+        self._workers: dict[Generation, tuple[Worker, threading.Thread]] = {}
+        self._stopped = threading.Event()
+        self._beating: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._loop_lock = threading.Lock()
+        self._unlisten: Callable[[], None] = lambda: None
+
+    @property
+    def workers(self) -> list[Worker]:
+        """The workers that are at work here."""
+        return [worker for worker, _ in list(self._workers.values())]
+
+    def start(self) -> None:
+        """Enter the consumers and begin to work. Raises ProjectionChanged, ForeignCheckpoint, CheckpointAhead and the like."""
+        for builder in self._builders:
+            builder.enter()
+        self._unlisten = self._store.feed.listen(self._risen)
+        self._look()
+        self._beating = threading.Thread(target=self._beat, name="sacho-runner", daemon=True)
+        self._beating.start()
+
+    def stop(self) -> None:
+        """Let each consumer finish the batch it has in hand and give its leases back; then end."""
+        self._stopped.set()
+        self._unlisten()
+        if self._beating is not None:
+            self._beating.join()
+        with self._lock:
+            for worker in self.workers:
+                worker.stop()
+            for _, thread in self._workers.values():
+                thread.join()
+            self._workers.clear()
+        if self._own_loop is not None:
+            self._own_loop.call_soon_threadsafe(self._own_loop.stop)
+            self._own_loop = None
+
+    def wait_until(self, position: int, stopping: threading.Event) -> None:
+        """Wait until all that is run has come to a position, whoever does it. Raises ConsumerStopped where that cannot be."""
+        pause = 0.005
+        while not stopping.wait(pause):
+            pause = min(pause * 1.5, 0.25)
+            if self._have_reached(position):
+                return
+
+    def _have_reached(self, position: int) -> bool:
+        stopped: list[tuple[Generation, PartitionRow]] = []
+        is_done = True
+        with self._books.database.reading() as connection:
+            for row in self._rows(connection):
+                worker = self._workers.get(row.generation, (None, None))[0]
+                for one in self._books.partitions(connection, row.generation):
+                    here = None if worker is None else worker.holds(one.partition)
+                    if one.stopped_at is not None:
+                        stopped.append((row.generation, one))
+                    elif max(one.position, here or 0) < position:
+                        is_done = False
+                if row.state == BUILDING and self._is_automatic(row.generation):
+                    is_done = is_done and bool(stopped or self._books.parked(connection, row.generation))
+        if is_done and stopped:
+            generation, one = stopped[0]
+            raise ConsumerStopped(str(generation), one.stopped_at or 0, one.error or "")
+        return is_done
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Keep leases alive, see who else works, and which builds are to be run."""
+        while not self._stopped.wait(self._seconds / 4):
+            try:
+                self._look()
+            except Exception as error:
+                logger.warning("the runner could not look after its leases: %s", error)
+
+    def _look(self) -> None:
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            with self._books.database.reading() as connection:
+                wanted = {row.generation: row for row in self._rows(connection)}
+            for generation in [one for one in self._workers if one not in wanted]:
+                worker, thread = self._workers.pop(generation)
+                worker.lose()
+                thread.join()
+            for generation, row in wanted.items():
+                if generation not in self._workers:
+                    self._workers[generation] = self._begin(row)
+            if not self._workers:
+                return
+            alive = {}
+            with self._books.database.writing() as connection:
+                for generation in self._workers:
+                    alive[generation] = self._books.see(connection, generation, self.name, self._seconds)
+            for generation, (worker, thread) in list(self._workers.items()):
+                worker.workers_alive = alive[generation]
+                worker.is_building = wanted[generation].state == BUILDING
+                worker.poke(balance=True)
+                if not thread.is_alive():
+                    thread.start()
+
+    def _rows(self, connection: sa.Connection) -> list[GenerationRow]:
+        """Return the builds that this process can and should run: those that serve or are being built."""
+        found = []
+        for builder in self._builders:
+            consumer = builder.consumer
+            found += [
+                row
+                for row in self._books.generations(connection, consumer.name)
+                if row.generation.version == version_of(consumer) and row.state in {BUILDING, SERVING}
+            ]
+        return found
+
+    def _builder(self, generation: Generation) -> Builder:
+        return next(
+            builder
+            for builder in self._builders
+            if (builder.consumer.name, version_of(builder.consumer)) == (generation.name, generation.version)
+        )
+
+    def _is_automatic(self, generation: Generation) -> bool:
+        consumer = self._builder(generation).consumer
+        return isinstance(consumer, Projection) and consumer.takes_over == "automatic"
+
+    def _begin(self, row: GenerationRow) -> tuple[Worker, threading.Thread]:
+        builder = self._builder(row.generation)
+        consumer = builder.consumer
+        if isinstance(consumer, Projection):
+            consumer = consumer.bound(row.generation)
+        worker = Worker(
+            self._store,
+            self._books,
+            consumer,
+            row.generation,
+            self._taking,
+            name=self.name,
+            is_building=row.state == BUILDING,
+            seconds=self._seconds,
+            moved=self._moved,
+            caught_up=self._caught_up,
+        )
+        thread = threading.Thread(target=worker.run, name=f"sacho-{row.generation}", daemon=True)
+        return worker, thread
+
+    def _taking(self, worker: Worker) -> Taking:
+        consumer = worker.consumer
+        return consumer.taking(worker) if isinstance(consumer, Projection) else Acting(consumer, self._given_loop)
+
+    def _caught_up(self, worker: Worker) -> None:
+        """Let a build that has caught up take over, unless it waits to be told to."""
+        if worker.is_building and self._is_automatic(worker.generation):
+            builder = self._builder(worker.generation)
+            if builder.take_over(worker.generation):
+                worker.is_building = False
+                logger.info("%s serves now", worker.generation)
+        self._moved(worker)
+
+    def _risen(self, head: int) -> None:
+        for worker in self.workers:
+            worker.poke()
+
+    def _given_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the application's loop, or one of the runner's own in a thread."""
+        if self._loop is not None:
+            return self._loop
+        with self._loop_lock:
+            if self._own_loop is None:
+                self._own_loop = asyncio.new_event_loop()
+                threading.Thread(target=_run_loop, args=(self._own_loop,), name="sacho-loop", daemon=True).start()
+            return self._own_loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        with suppress(Exception):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

@@ -1,0 +1,108 @@
+"""Taking: how a consumer takes events in. A plain one acts at once; a projection gathers, and writes with its checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from sacho.errors import LeaseLost
+from sacho.events import RecordedEvent
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.databases import is_passing
+
+
+class HandlerFailed(Exception):
+    """A handler raised (its error is the cause). `recorded` is the event; those before it in the batch were taken."""
+
+    def __init__(self, recorded: RecordedEvent) -> None:
+        self.recorded = recorded
+        super().__init__(f"position {recorded.position}")
+
+
+class CommitFailed(Exception):
+    """What was gathered could not be written (the cause says why), and not because the database was away."""
+
+
+def failure(error: Exception, recorded: RecordedEvent) -> Exception:
+    """Return what a taking is to raise for an error that came out of a handler: machinery's own errors are not the event's."""
+    if isinstance(error, HandlerFailed | CommitFailed | LeaseLost) or is_passing(error):
+        return error
+    failed = HandlerFailed(recorded)
+    failed.__cause__ = error
+    return failed
+
+
+class Commits(Protocol):
+    """What a taking may ask of its worker in the middle of a batch."""
+
+    def commit(self, position: int) -> None:
+        """Write what was gathered, with the checkpoint at a position."""
+
+    def begin(self) -> sa.Connection:
+        """Begin the transaction that the next commit ends, sure of the leases."""
+
+    def reading(self) -> Any:
+        """Give a connection for reading, as a context manager."""
+
+
+class Taking(Protocol):
+    """What the worker drives."""
+
+    acts_at_once: bool
+    """Whether what was taken has happened, committed or not."""
+
+    @property
+    def size(self) -> int:
+        """How many changes wait to be written."""
+
+    def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
+        """Handle events in order. Raises HandlerFailed."""
+
+    def write(self, connection: sa.Connection) -> None:
+        """Write what was gathered."""
+
+    def committed(self) -> None:
+        """Hear that what was written is there."""
+
+    def discard(self) -> None:
+        """Forget what was gathered and not written, and what was remembered of the tables."""
+
+
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+class Acting:
+    """Takes events for a plain consumer: calls its methods, awaits those of asyncio in the loop."""
+
+    acts_at_once = True
+    size = 0
+
+    def __init__(self, consumer: Consumer, loop: Loop) -> None:
+        self._consumer = consumer
+        self._loop = loop
+
+    def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
+        """Handle events in order."""
+        for recorded in events:
+            handler = self._consumer.handler(recorded.type)
+            if handler is None:
+                continue
+            try:
+                result = handler(recorded.event, self._consumer.delivery(recorded))
+                if inspect.iscoroutine(result):
+                    asyncio.run_coroutine_threadsafe(result, self._loop()).result()
+            except Exception as error:
+                raise failure(error, recorded) from error
+
+    def write(self, connection: sa.Connection) -> None:
+        """Write nothing: all has been done."""
+
+    def committed(self) -> None:
+        """Nothing waits for this."""
+
+    def discard(self) -> None:
+        """Nothing is gathered."""

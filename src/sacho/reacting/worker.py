@@ -1,0 +1,574 @@
+"""Worker: one consumer's build in one process. It reads on, hands events to be taken, and commits effect and checkpoint together.
+
+Its thread holds leases on some partitions of the build. Whatever it commits, it commits only if the leases are still its
+own. An event that cannot be handled is tried again, then parked, or stops its partition.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+import sqlalchemy as sa
+
+from sacho.deciding import Retry
+from sacho.errors import LeaseLost, ReactingError, SachoError, SchemaError, StoreClosed, StoreForked
+from sacho.events import Query, RawEvent, RecordedEvent
+from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.databases import is_passing
+from sacho.reacting.tables import Generation
+from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking
+
+if TYPE_CHECKING:
+    from sacho.storage.port import Row
+    from sacho.store import EventStore
+
+logger = logging.getLogger("sacho.reacting")
+
+MOST_EVENTS: Final = 1_000_000
+"""How many events a batch has at most; mostly it ends before, by its changes or its time."""
+MOST_CHANGES: Final = 20_000
+MOST_SECONDS: Final = 0.5
+"""For how long a batch is gathered at most: so long a stop may take, and so far a view may lag while it catches up."""
+PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
+"""How soon a database or log that does not answer is asked again."""
+LAZY_SECONDS: Final = 1.0
+"""For how long a checkpoint may lie behind when nothing concerned the consumer."""
+
+
+class Worker:
+    """Drives one build of a consumer. `run` is the body of its thread; the other methods may be called by any thread."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        books: Bookkeeping,
+        consumer: Consumer,
+        generation: Generation,
+        make_taking: Callable[[Worker], Taking],
+        *,
+        name: str,
+        is_building: bool,
+        seconds: float,
+        moved: Callable[[Worker], None],
+        caught_up: Callable[[Worker], None],
+    ) -> None:
+        self.consumer = consumer
+        self.generation = generation
+        self.name = name
+        self.is_building = is_building
+        self.workers_alive = 1
+        self.error: str | None = None
+        """What the worker last met and has not got over."""
+        self._store = store
+        self._books = books
+        self._seconds = seconds
+        self._moved = moved
+        self._caught_up = caught_up
+        self._query = consumer.events()
+        self._leases: dict[int, Lease] = {}
+        self._saved_at = 0.0
+        self._limit = MOST_EVENTS
+        self._bound: int | None = None
+        self._handled = 0
+        self._held_keys: set[str] = set()
+        self._failed_keys = 0
+        self._held_rows: list[dict[str, Any]] = []
+        self._is_asked = False
+        self._balance_due = True
+        self._connection: Any = None
+        self._transaction: Any = None
+        self._wake = threading.Condition()
+        self._woken = True
+        self._stopping = False
+        self._gone = False
+        self._taking = make_taking(self)
+
+    # --- for others -----------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int | None:
+        """Up to which position all partitions held here are done; None while none is held. Ahead of what is written."""
+        leases = self._leases.values()
+        return min((lease.position for lease in leases), default=None) if leases else None
+
+    def holds(self, partition: int) -> int | None:
+        """Return the position of a partition that is held here, or None."""
+        lease = self._leases.get(partition)
+        return None if lease is None else lease.position
+
+    def poke(self, *, balance: bool = False) -> None:
+        """Have the worker look again; with `balance`, at its leases and at what is asked of it."""
+        with self._wake:
+            self._woken = True
+            self._balance_due = self._balance_due or balance
+            self._wake.notify_all()
+
+    def stop(self) -> None:
+        """Have the worker finish what it has in hand and end."""
+        self._stopping = True
+        self.poke()
+
+    def lose(self) -> None:
+        """Have the worker end, since its build is not to be run any more."""
+        self._gone = True
+        self.stop()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        failures = 0
+        try:
+            while not self._stopping:
+                try:
+                    worked = self._turn()
+                    failures, self.error = 0, None
+                except (LeaseLost, StoreClosed, StoreForked) as error:
+                    self._forget()
+                    if not isinstance(error, LeaseLost):
+                        return
+                    continue
+                except Exception as error:
+                    failures += 1
+                    self._met(error)
+                    self._pause(PAUSES.pause(failures + 1))
+                    continue
+                if not worked:
+                    self._pause(self._seconds / 4)
+        finally:
+            self._end()
+
+    # --- what a taking asks (see taking.Commits) ------------------------------------------------------
+
+    def commit(self, position: int) -> None:
+        """Write what was gathered, with the checkpoints at a position, if the leases still hold."""
+        leases = self._active()
+        is_lazy = not (self._taking.size or self._handled or self._held_rows or self._connection)
+        if is_lazy and time.monotonic() - self._saved_at < LAZY_SECONDS:
+            self._reached(leases, position)
+            return
+        try:
+            connection = self._opened()
+            self._books.advance(connection, self.generation, leases, position, self._handled)
+            self._taking.write(connection)
+            held = [row for row in self._held_rows if row["position"] <= position]
+            self._books.park(connection, self.generation, held)
+            self._close(None)
+        except BaseException as error:
+            self._close(error)
+            if isinstance(error, ReactingError) or is_passing(error) or not isinstance(error, Exception):
+                raise
+            raise CommitFailed from error
+        self._held_rows = [row for row in self._held_rows if row["position"] > position]
+        self._handled = 0
+        self._saved_at = time.monotonic()
+        self._taking.committed()
+        self._reached(leases, position)
+
+    def begin(self) -> sa.Connection:
+        """Begin the transaction that the next commit ends, sure of the leases."""
+        is_new = self._connection is None
+        connection = self._opened()
+        if is_new:
+            self._books.hold(connection, self.generation, self._active())
+        return connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection for reading: within the open transaction, if there is one."""
+        if self._connection is not None:
+            yield self._connection
+        else:
+            with self._books.database.reading() as connection:
+                yield connection
+
+    def _opened(self) -> sa.Connection:
+        """Return the connection of the open transaction, or of a new one."""
+        if self._connection is None:
+            transaction = self._books.database.writing()
+            connection = transaction.__enter__()
+            self._transaction, self._connection = transaction, connection
+        found: sa.Connection = self._connection
+        return found
+
+    def _close(self, error: BaseException | None) -> None:
+        """End the open transaction: commit it, or roll it back for an error."""
+        transaction, self._transaction, self._connection = self._transaction, None, None
+        if transaction is None:
+            return
+        if error is None:
+            transaction.__exit__(None, None, None)
+        else:
+            with suppress(BaseException):
+                transaction.__exit__(type(error), error, None)
+
+    # --- a turn ---------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Do what there is to do now; return whether there may be more."""
+        with self._wake:
+            self._woken = False
+            is_due, self._balance_due = self._balance_due, False
+        if is_due:
+            self._balance()
+        if self._is_asked:
+            self._is_asked = False
+            self._do_as_asked()
+        active = self._active()
+        if not active:
+            return False
+        head = self._store.head()
+        low = min(lease.position for lease in active)
+        if head <= low:
+            if is_due:
+                self.commit(low)
+            self._caught_up(self)
+            return False
+        try:
+            self._batch(low, head if self._bound is None else min(head, self._bound))
+            if self.is_building and self.position == head:
+                self._caught_up(self)
+        except HandlerFailed as failed:
+            self._split_at(failed)
+        except CommitFailed as failed:
+            self._split_in_two(failed)
+        return True
+
+    def _batch(self, low: int, to: int) -> None:
+        """Take events after `low`, as many as a batch may have, and commit."""
+        if to <= low:
+            self._bound = None
+            return
+        started, count = time.monotonic(), 0
+        limit = self._limit if self._limit < MOST_EVENTS else None
+        for rows in self._store.storage.read_all(self._query, after=low, to=to, limit=limit, backwards=False):
+            events = self._ours(rows)
+            self._take(events)
+            self._handled += len(events)
+            count += len(rows)
+            is_over = time.monotonic() - started > MOST_SECONDS or self._stopping
+            if is_over or count >= self._limit or self._taking.size >= MOST_CHANGES:
+                to = rows[-1][0]
+                break
+        self.commit(to)
+        if self._bound is not None and to >= self._bound:
+            self._bound = None
+        self._limit = min(MOST_EVENTS, self._limit * 2)
+
+    def _ours(self, rows: Sequence[Row]) -> list[RecordedEvent]:
+        """Return the events of the partitions held here that are not done yet; keep those back whose key is parked."""
+        stream = self.consumer.stream
+        if stream is not None:
+            rows = [row for row in rows if row[1] == stream]
+        events = self._decoded(rows)
+        count = self.consumer.partitions
+        if count == 1 and not self._held_keys:
+            lease = self._leases[0]
+            return (
+                events
+                if not events or events[0].position > lease.position
+                else [one for one in events if one.position > lease.position]
+            )
+        key, leases, ours = self._key, self._leases, []
+        for recorded in events:
+            name = key(recorded)
+            partition = crc32(name.encode()) % count if count > 1 else 0
+            held = leases.get(partition)
+            if held is None or held.stopped_at is not None or recorded.position <= held.position:
+                continue
+            if name in self._held_keys:
+                self._held_rows.append(_row(recorded, partition, name))
+            else:
+                ours.append(recorded)
+        return ours
+
+    def _key(self, recorded: RecordedEvent) -> str:
+        """Return the event's key; that of an event of which it cannot be told is its stream."""
+        try:
+            return self.consumer.key(recorded)
+        except Exception:
+            return recorded.stream or str(recorded.id)
+
+    def _decoded(self, rows: Sequence[Row]) -> list[RecordedEvent]:
+        """Return rows as events; one that has no class, or does not fit it, comes raw, if it is to be handled at all."""
+        page, raw = self._store.decoding(raw=False).page, self._store.decoding(raw=True).page
+        try:
+            return page(list(rows))
+        except SchemaError:
+            events: list[RecordedEvent] = []
+            for row in rows:
+                try:
+                    events += page([row])
+                except SchemaError:
+                    if self.consumer.handler(row[3]) is not None:
+                        events += raw([row])
+            return events
+
+    def _take(self, events: Sequence[RecordedEvent]) -> None:
+        """Have events taken, up to the first that could not be decoded, which fails. Raises HandlerFailed."""
+        broken = next((place for place, one in enumerate(events) if isinstance(one.event, RawEvent)), None)
+        self._taking.take(events[:broken], is_replay=self.is_building)
+        if broken is not None:
+            failed = HandlerFailed(events[broken])
+            try:
+                self._store.decoding(raw=False).page(self._store.storage.find([events[broken].stored_id]))
+            except SchemaError as error:
+                raise failed from error
+            raise failed
+
+    # --- events that fail -----------------------------------------------------------------------------
+
+    def _split_at(self, failed: HandlerFailed) -> None:
+        """Commit what stands before an event that failed, then see to the event alone."""
+        position = failed.recorded.position
+        if self._taking.acts_at_once:
+            self._handled = max(self._handled, 1)
+            self.commit(position - 1)
+        else:
+            self._restart()
+        low = min(lease.position for lease in self._active())
+        if low < position - 1:
+            self._bound = position - 1
+            return
+        self._insist(failed.recorded)
+
+    def _split_in_two(self, failed: CommitFailed) -> None:
+        """Go through a batch again in smaller parts, until the event is alone that cannot be written."""
+        count = max(self._handled, 1)
+        self._restart()
+        if count > 1 and self._limit > 1:
+            self._limit = max(1, min(count, self._limit) // 2)
+            return
+        low = min(lease.position for lease in self._active())
+        for rows in self._store.storage.read_all(
+            self._query, after=low, to=self._store.head(), limit=1, backwards=False
+        ):
+            events = self._ours(rows)
+            if events:
+                self._insist(events[0])
+            else:
+                self.commit(rows[-1][0])
+
+    def _insist(self, recorded: RecordedEvent) -> None:
+        """Try one event again and again; then park it, or stop."""
+        retry, attempts = self.consumer.retry, 0
+        while True:
+            attempts += 1
+            try:
+                self._alone(recorded)
+                return
+            except (HandlerFailed, CommitFailed) as failed:
+                error = failed.__cause__ or failed
+                self._restart()
+                if attempts >= retry.attempts or self._stopping:
+                    break
+                logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
+                self._pause(retry.pause(attempts + 1))
+        if attempts >= retry.attempts:
+            self._give_up(recorded, error, attempts)
+
+    def _alone(self, recorded: RecordedEvent) -> None:
+        """Handle one event and commit it."""
+        self._take(self._decoded(self._store.storage.find([recorded.stored_id])))
+        self._handled = 1
+        self.commit(recorded.position)
+
+    def _give_up(self, recorded: RecordedEvent, error: BaseException, attempts: int) -> None:
+        """Park an event if its key is independent of others and there is room; else stop its partition there."""
+        name = self._key(recorded)
+        count = self.consumer.partitions
+        partition = crc32(name.encode()) % count if count > 1 else 0
+        said, trace = _said(error), "".join(traceback.format_exception(error))
+        may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
+        if self.consumer.independent_keys and not may_park:
+            said = (
+                f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {said}"
+            )
+        row = {**_row(recorded, partition, name), "error": said, "traceback": trace, "attempts": attempts}
+        leases = self._active()
+        with self._books.database.writing() as connection:
+            if may_park:
+                self._books.advance(connection, self.generation, leases, recorded.position, 0)
+                self._books.park(connection, self.generation, [row])
+            else:
+                self._books.advance(connection, self.generation, leases, recorded.position - 1, 0)
+                self._books.stop(connection, self.generation, partition, recorded.position, said)
+                self._books.park(connection, self.generation, [row])
+        logger.error(
+            "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, said
+        )
+        if may_park:
+            self._held_keys.add(name)
+            self._failed_keys += 1
+            self._reached(leases, recorded.position)
+        else:
+            self._reached(leases, recorded.position - 1)
+            lease = self._leases[partition]
+            self._leases[partition] = lease._replace(stopped_at=recorded.position)
+            self._moved(self)
+
+    def _do_as_asked(self) -> None:
+        """Try parked events again, or drop them, as somebody has asked."""
+        with self._books.database.reading() as connection:
+            rows = self._books.parked(connection, self.generation)
+        for key in {row.key for row in rows if row.action and row.partition in self._leases}:
+            self._do_key([row for row in rows if row.key == key])
+        with self._books.database.reading() as connection:
+            self._learn_parked(connection)
+
+    def _do_key(self, rows: Sequence[Parked]) -> None:
+        """Go through the parked events of one key, in order, until one fails again."""
+        lease = self._leases[rows[0].partition]
+        if lease.stopped_at is not None:
+            self._go_on(lease, rows)
+            return
+        for row in rows:
+            if row.action != "drop" and not self._unpark(row):
+                return
+            if row.action == "drop":
+                with self._books.database.writing() as connection:
+                    self._books.hold(connection, self.generation, [lease])
+                    self._books.unpark(connection, self.generation, row.position)
+
+    def _unpark(self, row: Parked) -> bool:
+        """Handle a parked event, in the transaction that takes it out of those parked; return whether it succeeded."""
+        rows = list(
+            self._store.storage.read_all(Query(), after=row.position - 1, to=row.position, limit=1, backwards=False)
+        )
+        try:
+            events = self._decoded(rows[0])
+            self._books.unpark(self.begin(), self.generation, row.position)
+            self._take(events)
+            self.commit(min(lease.position for lease in self._active()))
+        except (HandlerFailed, CommitFailed) as failed:
+            error = failed.__cause__ or failed
+            self._restart()
+            with self._books.database.writing() as connection:
+                self._books.failed_again(
+                    connection, self.generation, row.position, _said(error), "".join(traceback.format_exception(error))
+                )
+            return False
+        return True
+
+    def _go_on(self, lease: Lease, rows: Sequence[Parked]) -> None:
+        """Let a partition that stopped go on: with the event it stopped at, or behind it."""
+        position = lease.stopped_at or 0
+        is_dropped = any(row.action == "drop" and row.position == position for row in rows)
+        with self._books.database.writing() as connection:
+            self._books.advance(connection, self.generation, [lease], position if is_dropped else 0, 0)
+            self._books.stop(connection, self.generation, lease.partition, None, None)
+            self._books.unpark(connection, self.generation, position)
+        moved = max(lease.position, position) if is_dropped else lease.position
+        self._leases[lease.partition] = lease._replace(stopped_at=None, position=moved)
+
+    # --- leases ---------------------------------------------------------------------------------------
+
+    def _balance(self) -> None:
+        """Take or give back partitions, so that each worker that lives has its share; see what is asked."""
+        share = -(-self.consumer.partitions // max(1, self.workers_alive))
+        surplus = list(self._leases.values())[share:]
+        with self._books.database.writing() as connection:
+            if surplus:
+                self._books.release(connection, self.generation, surplus)
+            more = share - len(self._leases)
+            held = self._leases.values()
+            found = (
+                self._books.acquire(connection, self.generation, self.name, more, self._seconds, held)
+                if more > 0
+                else []
+            )
+            self._learn_parked(connection)
+        for lease in surplus:
+            del self._leases[lease.partition]
+        if found:
+            self._restart()
+        for lease in found:
+            self._leases[lease.partition] = lease
+        if found and any(lease.stopped_at is not None for lease in found):
+            self._moved(self)
+
+    def _learn_parked(self, connection: sa.Connection) -> None:
+        keys, failed, is_asked = self._books.parked_keys(connection, self.generation)
+        self._held_keys = keys if self.consumer.independent_keys else set()
+        self._failed_keys, self._is_asked = failed, is_asked
+
+    def _active(self) -> list[Lease]:
+        return [lease for lease in self._leases.values() if lease.stopped_at is None]
+
+    def _reached(self, leases: Sequence[Lease], position: int) -> None:
+        """Note in memory how far all is done, and tell those who wait."""
+        for lease in leases:
+            if lease.position < position:
+                self._leases[lease.partition] = lease._replace(position=position)
+        self._moved(self)
+
+    def _restart(self) -> None:
+        """Forget what was gathered since the last commit: it will be read again."""
+        self._close(GeneratorExit())
+        self._taking.discard()
+        self._held_rows.clear()
+        self._handled = 0
+
+    def _forget(self) -> None:
+        """Forget all that belonged to leases which are lost."""
+        self._restart()
+        self._leases.clear()
+        self._bound = None
+        self._balance_due = True
+
+    def _met(self, error: Exception) -> None:
+        """Note an error that is nobody's event's: a log or a database that does not answer."""
+        said = _said(error)
+        if said != self.error:
+            log = logger.warning if isinstance(error, SachoError) else logger.exception
+            log("%s waits: %s", self.generation, said)
+        self.error = said
+        try:
+            self._restart()
+        except Exception:
+            logger.exception("%s: a connection could not be given back", self.generation)
+        self._balance_due = True
+        self._leases.clear()
+        self._moved(self)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait until somebody calls, or so long."""
+        with self._wake:
+            if not self._woken and not self._stopping:
+                self._wake.wait(seconds)
+
+    def _end(self) -> None:
+        """Give the leases back."""
+        try:
+            self._restart()
+            with self._books.database.writing() as connection:
+                if self._leases and not self._gone:
+                    self._books.release(connection, self.generation, self._leases.values())
+                self._books.leave(connection, self.generation, self.name)
+        except Exception as error:
+            logger.warning("%s could not give its leases back, they will run out: %s", self.generation, _said(error))
+        self._leases.clear()
+
+
+def _row(recorded: RecordedEvent, partition: int, key: str) -> dict[str, Any]:
+    """Return an event as it is parked."""
+    return {
+        "partition": partition,
+        "position": recorded.position,
+        "key": key,
+        "event_id": str(recorded.id),
+        "type": recorded.type,
+        "stream": recorded.stream,
+        "attempts": 0,
+    }
+
+
+def _said(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
