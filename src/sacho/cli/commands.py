@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from sacho.cli.ending import ended
 from sacho.cli.escaping import visible
+from sacho.cli.exporting import export
 from sacho.cli.following import followed
 from sacho.cli.lines import as_json, line_of, write_of
 from sacho.cli.opening import migrating, named, opened
@@ -39,7 +40,7 @@ def _version() -> str:
 
 app = cyclopts.App(
     name="sacho",
-    help="Look into an event log, append to it, follow it, copy it, back it up.",
+    help="Look into an event log, append to it, follow it, copy it, back it up, export it.",
     version=_version,
     suppress_keyboard_interrupt=False,
 )
@@ -174,6 +175,7 @@ def migrate(
 
 app.command(copy)
 app.command(backup)
+app.command(export)
 app.command(new_epoch, name="new-epoch")
 
 

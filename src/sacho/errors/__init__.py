@@ -8,7 +8,7 @@
     │   ├── InvalidConnection       a connection that an append cannot join
     │   ├── InvalidEvent            an event that cannot be written as JSON (NaN, lone surrogates, odd types)
     │   ├── PayloadTooLarge         an event over the size limit
-    │   └── DestinationExists       what a backup would overwrite
+    │   └── DestinationExists       what a backup or an export would overwrite
     ├── SchemaError                 event classes and stored formats
     │   ├── InvalidEventClass       a class that cannot be declared as an event
     │   ├── DuplicateEventType      two classes with one type name
@@ -20,7 +20,8 @@
     │   ├── AppendConditionFailed
     │   ├── DuplicateEventId
     │   ├── TargetHoldsOthers       a copy would have to mix its events with others
-    │   └── StreamClash             a stream of both logs has other events in the target
+    │   ├── StreamClash             a stream of both logs has other events in the target
+    │   └── OtherExport             what was exported to the destination is of another export, or one runs there
     ├── InlineViewFailed            a view that is written within the append refused its events
     ├── ReactingError               consumers, projections and their views
     │   ├── InvalidConsumer         a class that cannot be declared as a consumer or projection
@@ -41,6 +42,7 @@
     ├── ConfigurationError          connect() cannot give what was asked for
     │   ├── UnknownScheme
     │   ├── InvalidURL
+    │   ├── UnknownFormat
     │   ├── MissingExtra
     │   ├── UnsupportedOperation    the engine lacks what was asked for, and says so
     │   └── InlineViewMissing       the log keeps views that this process does not write
@@ -128,7 +130,7 @@ class PayloadTooLarge(InvalidInput):
 
 
 class DestinationExists(InvalidInput):
-    """A backup was to be written where something is. `where` names it; it was left as it was."""
+    """A backup or an export was to be written where something is. `where` names it; it was left as it was."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -261,6 +263,18 @@ class StreamClash(Conflict):
         )
 
 
+class OtherExport(Conflict):
+    """What is at the destination of an export is not gone on with: it is of another export, or one runs there now.
+
+    Carries `where` and `reason`; it was left as it was.
+    """
+
+    def __init__(self, where: str, reason: str, remedy: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{where} {reason}; it was left as it was: {remedy}")
+
+
 # --- inline views -------------------------------------------------------------------------------------
 
 
@@ -317,6 +331,16 @@ class UnknownScheme(ConfigurationError, ValueError):
 
 class InvalidURL(ConfigurationError, ValueError):
     """A URL whose scheme is known but whose rest cannot be meant. Never shows credentials."""
+
+
+class UnknownFormat(ConfigurationError, ValueError):
+    """No such format of an export. `format` is what was given, `known` what there is."""
+
+    def __init__(self, format: str, known: Iterable[str]) -> None:
+        self.format = format
+        self.known = tuple(known)
+        named = f"unknown format {format!r}" if format else "no format, and no ending that tells it"
+        super().__init__(f"{named}; known are {', '.join(self.known)}")
 
 
 class MissingExtra(ConfigurationError, ImportError):
@@ -386,13 +410,12 @@ class StorageBusy(StorageError):
 
 
 class StorageFull(StorageError):
-    """The disk is full; nothing was written and the log is whole."""
+    """The disk is full; the log is whole. `kept` says what became of what was to be written."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, kept: str = "nothing was written, the log is whole") -> None:
         self.where = where
-        super().__init__(
-            f"no space left for {where}; nothing was written, the log is whole: free some space, try again"
-        )
+        self.kept = kept
+        super().__init__(f"no space left for {where}; {kept}: free some space, try again")
 
 
 class StorageReadOnly(StorageError):
