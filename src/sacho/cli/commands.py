@@ -20,6 +20,7 @@ from sacho.cli.lines import as_json, line_of, write_of
 from sacho.cli.opening import migrating, named, opened
 from sacho.cli.operating import backup, copy, new_epoch
 from sacho.cli.options import DEFAULT_LOG, UNFILTERED, WHOLE, Filters, Limit, Log, Range, found, with_globals_last
+from sacho.cli.running import projections, run
 from sacho.cli.showing import event_row, say, say_facts, say_lines, show_events, show_rows
 from sacho.errors import InvalidAppend
 from sacho.events import ANY, EXISTS, NO_STREAM, ExpectedVersion, RecordedEvent
@@ -40,7 +41,7 @@ def _version() -> str:
 
 app = cyclopts.App(
     name="sacho",
-    help="Look into an event log, append to it, follow it, copy it, back it up, export it.",
+    help="Look into an event log, append to it, follow it, copy it, back it up, export it; run what reacts to it.",
     version=_version,
     suppress_keyboard_interrupt=False,
 )
@@ -177,6 +178,8 @@ app.command(copy)
 app.command(backup)
 app.command(export)
 app.command(new_epoch, name="new-epoch")
+app.command(run)
+app.command(projections)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,16 @@ from enum import IntEnum
 import cyclopts
 
 from sacho.cli.escaping import visible, without_urls
-from sacho.errors import ConfigurationError, Conflict, InvalidInput, SachoError, StorageError
+from sacho.errors import (
+    ConfigurationError,
+    Conflict,
+    DuplicateConsumer,
+    InvalidConsumer,
+    InvalidInput,
+    SachoError,
+    StorageError,
+    UnknownConsumer,
+)
 
 
 class Exit(IntEnum):
@@ -78,7 +87,7 @@ def _code(error: SachoError) -> Exit:
     match error:
         case Conflict():
             return Exit.CONFLICT
-        case ConfigurationError():
+        case ConfigurationError() | InvalidConsumer() | DuplicateConsumer() | UnknownConsumer():
             return Exit.USAGE
         case InvalidInput():
             return Exit.BAD_INPUT

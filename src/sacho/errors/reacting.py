@@ -126,7 +126,7 @@ class ConsumerStopped(ReactingError):
         self.position = position
         self.reason = reason
         super().__init__(
-            f"{consumer} stopped at position {position}: {reason}. Mend the cause, then: sacho projections retry {consumer}"
+            f"{consumer} stopped at position {position}: {reason}. Mend the cause, then: sacho projections retry {consumer.partition('@')[0]}"
         )
 
 

@@ -1,0 +1,242 @@
+"""Running what an application declares: `sacho run`, and `sacho projections …` to look at consumers and mend them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+import cyclopts
+from cyclopts import Parameter
+
+from sacho.cli.escaping import visible
+from sacho.cli.lines import as_json
+from sacho.cli.options import Json
+from sacho.cli.showing import say, say_facts, say_lines, show_rows
+from sacho.errors import InvalidURL, UnknownConsumer
+from sacho.reacting import Application, Status
+
+App = Annotated[
+    str,
+    Parameter(
+        env_var="SACHO_APP", help="The application: MODULE:NAME of an Application, or of a function that makes one."
+    ),
+]
+Consumer = Annotated[str, Parameter(help="The consumer's name.")]
+STATUS: Final = (
+    "consumer",
+    "state",
+    "position",
+    "behind",
+    "seconds",
+    "events/s",
+    "parked",
+    "waiting",
+    "workers",
+    "error",
+)
+
+projections = cyclopts.App(name="projections", help="See how consumers and projections stand, and mend them.")
+
+
+def run(
+    application: App,
+    *,
+    once: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Catch up with the log as it is now, then end.")
+    ] = False,
+) -> None:
+    """Run the consumers of an application, until SIGTERM or Ctrl-C; the batches in hand are finished then.
+
+    Any number of processes may run the same application: they share its partitions.
+    """
+    stopping = threading.Event()
+    with _opened(application) as app, _signals(stopping), _told():
+        app.run(once=once, stopping=stopping)
+
+
+@projections.command
+def status(*, app: App, json: Json = False) -> None:
+    """Show how every consumer stands: position, how far behind, what is parked, who works on it."""
+    with _opened(app) as opened:
+        found = opened.administration.status()
+    if json:
+        say_lines(
+            as_json({**one._asdict(), "partitions": [part._asdict() for part in one.partitions]}) for one in found
+        )
+    else:
+        show_rows(STATUS, [_row(one) for one in found])
+
+
+@projections.command
+def parked(consumer: Consumer, *, app: App, json: Json = False) -> None:
+    """List the parked events of a consumer, and those that wait behind them."""
+    with _opened(app) as opened:
+        found = opened.administration.parked(consumer)
+    if json:
+        say_lines(as_json(one._asdict()) for one in found)
+    else:
+        rows = [
+            (one.position, one.key, one.type, one.attempts, one.error or "waits", one.action or "") for one in found
+        ]
+        show_rows(("position", "key", "type", "attempts", "error", "asked"), rows)
+
+
+@projections.command
+def show(consumer: Consumer, position: int, *, app: App) -> None:
+    """Show a parked event with its error and traceback."""
+    with _opened(app) as opened:
+        found = [one for one in opened.administration.parked(consumer) if one.position == position]
+    if not found:
+        raise UnknownConsumer(f"parked event at position {position}", [])
+    facts = found[0]._asdict()
+    trace = facts.pop("traceback")
+    say_facts(facts, json=False)
+    for line in (trace or "").splitlines():
+        say(visible(line))
+
+
+@projections.command
+def retry(consumer: Consumer, position: int | None = None, *, app: App) -> None:
+    """Have a parked event tried again, or all of them, by whoever runs the consumer."""
+    with _opened(app) as opened:
+        count = opened.administration.retry(consumer, position)
+    say(f"{count} event{'s' * (count != 1)} will be tried again by the runner")
+
+
+@projections.command
+def drop(consumer: Consumer, position: int, *, app: App) -> None:
+    """Leave a parked event out of the view for good; what waits behind it goes on."""
+    with _opened(app) as opened:
+        opened.administration.drop(consumer, position)
+    say(f"the event at position {position} will be left out")
+
+
+@projections.command
+def rebuild(consumer: Consumer, *, app: App) -> None:
+    """Build a projection again beside the one that serves; it takes over once it has caught up."""
+    with _opened(app) as opened:
+        generation = opened.administration.rebuild(consumer)
+    say(f"{generation} will be built by the runner, and take over")
+
+
+@projections.command
+def switch(consumer: Consumer, version: int, *, app: App) -> None:
+    """Let another version of a projection take over, once it has caught up."""
+    with _opened(app) as opened:
+        generation = opened.administration.switch(consumer, version)
+    say(f"{generation} takes over, once it has caught up")
+
+
+@projections.command
+def compare(
+    consumer: Consumer, old: int | None = None, new: int | None = None, *, app: App, json: Json = False
+) -> None:
+    """Show what a new version of a projection has otherwise than the one that serves."""
+    with _opened(app) as opened:
+        found = opened.administration.compare(consumer, old, new)
+    facts = {"old": f"{found.old} at {found.position_old}", "new": f"{found.new} at {found.position_new}"}
+    if json:
+        tables = [{**one._asdict(), "shown": [row._asdict() for row in one.shown]} for one in found.tables]
+        say(as_json({**facts, "tables": tables}))
+        return
+    say_facts(facts, json=False)
+    for table in found.tables:
+        say(f"{table.table}: {table.added} rows added, {table.removed} removed, {table.changed} changed")
+        rows = [(_text(row.key), _text(row.old), _text(row.new)) for row in table.shown]
+        if rows:
+            show_rows(("key", "old", "new"), rows)
+
+
+@projections.command
+def accept(consumer: Consumer, *, app: App) -> None:
+    """Take the consumer and the log as they are now for those that its checkpoints belong to."""
+    with _opened(app) as opened:
+        opened.administration.accept(consumer)
+    say(f"{consumer} is accepted as it is")
+
+
+@projections.command
+def remove(consumer: Consumer, version: int, *, app: App) -> None:
+    """Remove the tables and checkpoints of a version that does not serve."""
+    with _opened(app) as opened:
+        gone = opened.administration.remove(consumer, version)
+    say(f"removed: {', '.join(map(str, gone))}")
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Application]:
+    """Import and open an application. Raises InvalidURL for a name that cannot be meant."""
+    module_name, mark, attribute = name.partition(":")
+    if not mark or not module_name or not attribute:
+        raise InvalidURL(f"{name!r} names no application; write MODULE:NAME, such as conference.app:app")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise InvalidURL(f"the module {module_name} cannot be imported: {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    made = found if isinstance(found, Application) or not callable(found) else found()
+    if not isinstance(made, Application):
+        raise InvalidURL(f"{name} is no Application, nor a function that makes one")
+    with made:
+        yield made
+
+
+@contextmanager
+def _signals(stopping: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C be the normal end; a second one ends at once."""
+
+    def stop(*_: object) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _OneLine(logging.Formatter):
+    """What the runner says, a line each, without tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return f"sacho: {visible(record.getMessage())}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Show on standard error what the runner says."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("sacho.reacting")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _row(one: Status) -> tuple[object, ...]:
+    owners = {part.owner for part in one.partitions if part.owner}
+    error = next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
+    name = f"{one.name}@{one.version}{f'.{one.build}' if one.build else ''}"
+    facts = (name, one.state, one.position, one.lag_events, round(one.lag_seconds, 1), round(one.rate))
+    return (*facts, one.parked, one.waiting, ", ".join(sorted(owners)), error)
+
+
+def _text(values: object) -> str:
+    return "" if values is None else str(values)

@@ -1,0 +1,129 @@
+"""`sacho run` and `sacho projections`: an application's consumers, run and looked after from the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import sacho
+from sacho import RawEvent
+from tests.cli.program import COMMAND, SECONDS, environment
+
+MODULE = '''
+"""An application whose handler fails at 3, unless a file is there."""
+import pathlib
+import sqlalchemy as sa
+from sacho import Event
+from sacho.deciding import Retry
+from sacho.reacting import Application, Projection, handles
+
+class Sale(Event, type="CliSale"):
+    n: int
+
+class Sales(Projection):
+    retry = Retry(attempts=2, first_pause=0.01, longest_pause=0.01)
+    sales = sa.Table("sales", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True))
+
+    @handles(Sale)
+    def sale(self, event, changes):
+        if event.n == 3 and not pathlib.Path("mended").exists():
+            raise ValueError("three is too much")
+        changes.execute(self.sales.insert().values(n=event.n))
+
+def app():
+    return Application("sqlite:///shop.db", consumers=[Sales])
+'''
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "cli_shop.py").write_text(MODULE)
+    return tmp_path
+
+
+def sell(shop: Path, *numbers: int) -> None:
+    with sacho.connect(f"sqlite:///{shop}/shop.db") as store:
+        store.append("sales-1", [RawEvent("CliSale", {"n": number}) for number in numbers])
+
+
+def command(shop: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = environment(None, SACHO_APP="cli_shop:app")
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=shop, env=variables, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def status(shop: Path) -> dict[str, object]:
+    done = command(shop, "projections", "status", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_once_catches_up_and_ends(shop: Path) -> None:
+    sell(shop, 1, 2)
+    done = command(shop, "run", "cli_shop:app", "--once")
+    assert (done.returncode, done.stdout) == (0, "")
+    found = status(shop)
+    assert (found["name"], found["state"], found["position"], found["handled"]) == ("sales", "serving", 2, 2)
+
+
+def test_a_poison_event_is_told_listed_and_tried_again_when_mended(shop: Path) -> None:
+    sell(shop, 1, 3, 4)
+    done = command(shop, "run", "cli_shop:app", "--once")
+    assert done.returncode == 1
+    assert "three is too much" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "three is too much" in command(shop, "projections", "parked", "sales").stdout
+    assert "Traceback" in command(shop, "projections", "show", "sales", "2").stdout
+    (shop / "mended").touch()
+    assert command(shop, "projections", "retry", "sales").returncode == 0
+    assert command(shop, "run", "cli_shop:app", "--once").returncode == 0
+    assert (status(shop)["position"], status(shop)["handled"]) == (3, 3)
+
+
+def test_a_dropped_event_is_left_out(shop: Path) -> None:
+    sell(shop, 1, 3, 4)
+    assert command(shop, "run", "cli_shop:app", "--once").returncode == 1
+    assert command(shop, "projections", "drop", "sales", "2").returncode == 0
+    assert command(shop, "run", "cli_shop:app", "--once").returncode == 0
+    assert (status(shop)["position"], status(shop)["handled"]) == (3, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_the_normal_end(shop: Path, number: signal.Signals) -> None:
+    sell(shop, 1)
+    program = [*COMMAND, "run", "cli_shop:app"]
+    with subprocess.Popen(
+        program, cwd=shop, env=environment(None), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "serves now" in process.stderr.readline()
+        process.send_signal(number)
+        _, told = process.communicate(timeout=SECONDS)
+    assert (process.returncode, told) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_module:app", "cannot be imported: ModuleNotFoundError"),
+        ("cli_shop:nothing", "is no Application"),
+        ("cli_shop", "write MODULE:NAME"),
+    ],
+)
+def test_what_names_no_application_is_told_in_one_line(shop: Path, name: str, said: str) -> None:
+    done = command(shop, "run", name)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_consumer_is_told_in_one_line(shop: Path) -> None:
+    done = command(shop, "projections", "rebuild", "nothing")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "sales" in done.stderr
