@@ -4,6 +4,7 @@ from sacho.reacting.administration import Administration, PartitionStatus, Statu
 from sacho.reacting.application import Application, View
 from sacho.reacting.bookkeeping import Parked
 from sacho.reacting.changes import Changes
+from sacho.reacting.comparing import Comparison, Difference, TableComparison
 from sacho.reacting.consumer import Consumer, Delivery
 from sacho.reacting.declaring import handles
 from sacho.reacting.documents import Documents, DocumentView, EntityView
@@ -17,8 +18,10 @@ __all__ = [
     "Administration",
     "Application",
     "Changes",
+    "Comparison",
     "Consumer",
     "Delivery",
+    "Difference",
     "DocumentView",
     "Documents",
     "EntityView",
@@ -30,6 +33,7 @@ __all__ = [
     "Projection",
     "Runner",
     "Status",
+    "TableComparison",
     "View",
     "fold",
     "handles",

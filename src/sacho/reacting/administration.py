@@ -119,7 +119,7 @@ class Administration:
 
     def switch(self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None) -> Generation:
         """Have another version catch up and take over; at once, if it waits for that."""
-        builder = self._builder(consumer)
+        builder = self._builder_of(consumer, version)
         generation = builder.switch(version, build)
         builder.take_over(generation)
         return generation
@@ -128,12 +128,23 @@ class Administration:
         self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None
     ) -> list[Generation]:
         """Remove the tables and checkpoints of a version that does not serve; return the builds that went."""
-        return self._builder(consumer).remove(version, build)
+        return self._builder_of(consumer, version).remove(version, build)
 
     # --- parts ----------------------------------------------------------------------------------------
 
     def _builder(self, consumer: str | Consumer | type[Consumer]) -> Builder:
         return Builder(self._store, self._books, self._find(consumer))
+
+    def _builder_of(self, consumer: str | Consumer | type[Consumer], version: int) -> Builder:
+        """Return the builder of a version, whose class knows its tables."""
+        name = self._find(consumer).name
+        for one in self._consumers:
+            if one.name == name and one.version == version:
+                return Builder(self._store, self._books, one)
+        raise CannotSwitch(
+            name,
+            f"no class of version {version} is among the application's consumers; only it knows that version's tables",
+        )
 
     def _generation(self, connection: sa.Connection, consumer: str | Consumer | type[Consumer]) -> Generation:
         found = self._find(consumer)

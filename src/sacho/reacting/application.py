@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -134,6 +134,7 @@ class Application:
         self.prepare()
         name, head = projection.name, self.store.head()
         with self.views.reading() as connection:
+            self._hold_views(connection, projection)
             serving = self._books.serving(connection, name)
             if serving is None:
                 rows = self._books.generations(connection, name)
@@ -205,6 +206,16 @@ class Application:
 
     # --- parts ----------------------------------------------------------------------------------------
 
+    def _hold_views(self, connection: sa.Connection, projection: type[Projection] | Projection) -> None:
+        """See to it that the SQL views stay those that the transaction sees in the tables: PostgreSQL finds names afresh."""
+        if self.views.dialect != "postgresql":
+            return
+        quote = connection.dialect.identifier_preparer.quote
+        with suppress(sa.exc.ProgrammingError):  # there are none: nothing serves yet
+            for table in projection.tables.values():
+                with connection.begin_nested():
+                    connection.exec_driver_sql(f"LOCK TABLE {quote(table.name)} IN ACCESS SHARE MODE")
+
     def _told(self, worker: Worker) -> None:
         with self._moved:
             self._moved.notify_all()
@@ -217,14 +228,17 @@ class Application:
                     return True
         with self.views.reading() as connection:
             serving = self._books.serving(connection, consumer.name)
-            if serving is None:
+            builds = self._books.generations(connection, consumer.name)
+            if not builds:
                 return False
-            if getattr(consumer, "inline", False):
+            if serving is not None and isinstance(consumer, Projection) and consumer.inline:
                 return True
-            partitions = self._books.partitions(connection, serving)
+            partitions = self._books.partitions(connection, serving or builds[-1].generation)
         for one in partitions:
             if one.stopped_at is not None and one.stopped_at <= position:
-                raise ConsumerStopped(str(serving), one.stopped_at, one.error or "")
+                raise ConsumerStopped(str(serving or builds[-1].generation), one.stopped_at, one.error or "")
+        if serving is None:
+            return False
         reached = min(one.position for one in partitions)
         return reached >= position or self._concerns_nothing(consumer, reached, position)
 

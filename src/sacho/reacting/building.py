@@ -86,11 +86,12 @@ class Builder:
             row = rows.get(generation)
             if row is None or row.state != BUILDING:
                 return row is not None and row.state == SERVING
-            if self._books.parked(connection, generation):
-                return False
             before = self._books.serving(connection, generation.name)
-            if before is not None and not self._is_past(connection, generation, before):
-                return False
+            if before is not None:
+                if self._books.parked(connection, generation):
+                    return False  # the one that serves may lack nothing
+                if not self._is_past(connection, row, rows[before]):
+                    return False
             self._let_serve(connection, generation)
             return True
 
@@ -221,11 +222,14 @@ class Builder:
         pages = self._store.storage.read_all(Query(), after=position - 1, to=FURTHEST, limit=1, backwards=False)
         return any(True for _ in pages)
 
-    def _is_past(self, connection: sa.Connection, new: Generation, old: Generation) -> bool:
-        """Fence the old build off, and tell whether the new one is as far as it came."""
-        self._books.fence_off(connection, old)
-        reached = min(one.position for one in self._books.partitions(connection, new))
-        return reached >= max(one.position for one in self._books.partitions(connection, old))
+    def _is_past(self, connection: sa.Connection, new: GenerationRow, old: GenerationRow) -> bool:
+        """Fence the old build off, and tell whether the new one is as far as it came in the log as it is."""
+        self._books.fence_off(connection, old.generation)
+        if (old.log_id, old.epoch) != (new.log_id, new.epoch):
+            return True
+        reached = min(one.position for one in self._books.partitions(connection, new.generation))
+        furthest = max(one.position for one in self._books.partitions(connection, old.generation))
+        return reached >= furthest or (furthest > self._store.head() and not self._is_there(furthest))
 
     def _check_is_projection(self) -> None:
         if not isinstance(self.consumer, Projection):

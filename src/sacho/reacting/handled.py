@@ -48,5 +48,5 @@ class HandledIds:
             "message_id": str(delivery.message_id),
             "handled_at": time.time(),
         }
-        done = connection.execute(insert(handled).values(**values).on_conflict_do_nothing())
-        return done.rowcount == 1
+        noted = insert(handled).values(**values).on_conflict_do_nothing().returning(handled.c.message_id)
+        return connection.execute(noted).first() is not None

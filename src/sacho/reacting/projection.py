@@ -136,6 +136,10 @@ def drop_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> No
 def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: Mapping[str, sa.Table]) -> None:
     """Let the SQL views by the plain names show the tables of a build."""
     quote = connection.dialect.identifier_preparer.quote
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "SET LOCAL lock_timeout = '1s'"
+        )  # a long reader delays the change, and not other readers
     for name, table in logical.items():
         columns = ", ".join(quote(column.name) for column in physical[name].columns)
         shown, source = quote(table.name), quote(physical[name].name)

@@ -157,12 +157,15 @@ class Runner:
     def _rows(self, connection: sa.Connection) -> list[GenerationRow]:
         """Return the builds that this process can and should run: those that serve or are being built."""
         found = []
+        log = (str(self._store.identity.id), self._store.identity.epoch)
         for builder in self._builders:
             consumer = builder.consumer
             found += [
                 row
                 for row in self._books.generations(connection, consumer.name)
-                if row.generation.version == version_of(consumer) and row.state in _run_states(consumer)
+                if row.generation.version == version_of(consumer)
+                and row.state in _run_states(consumer)
+                and (row.log_id, row.epoch) == log
             ]
         return found
 
