@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 import sacho
-from benchmarks.domain import reservation, reservations
+from benchmarks.domain import STREAMS, Reservation, going_round, reservation, reservations
 from benchmarks.job import Job
+from benchmarks.ours.appending import append_hundreds
 from benchmarks.ours.logs import for_reading, fresh, prepared, url
-from benchmarks.ours.seats import SeatsReserved
+from benchmarks.ours.seats import SeatsAdded, SeatsReserved
 from benchmarks.timing import seconds
+from sacho import EventStore
 from sacho.reacting import Application, Changes, DocumentView, Projection, handles
 
 LOG = "views"
@@ -42,6 +44,31 @@ class Counting(Projection):
     @handles(SeatsReserved)
     def reserved(self, _: SeatsReserved, changes: Changes) -> None:
         changes.execute(self.count, {"more": 1})
+
+
+class InlineCounting(Projection):
+    """The same, within the append; on either engine."""
+
+    inline = True
+    counts = sa.Table(
+        "inline_counts",
+        sa.MetaData(),
+        sa.Column("one", sa.Integer, primary_key=True),
+        sa.Column("events", sa.BigInteger),
+    )
+
+    def prepare(self) -> None:
+        c = self.counts.c
+        self.count = self.counts.update().where(c.one == 1).values(events=c.events + 1)
+        self.begin = self.counts.insert().values(one=1, events=0)
+
+    @handles(SeatsAdded)
+    def added(self, _: SeatsAdded, changes: Changes) -> None:
+        changes.execute(self.begin)
+
+    @handles(SeatsReserved)
+    def reserved(self, _: SeatsReserved, changes: Changes) -> None:
+        changes.execute(self.count)
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -99,6 +126,35 @@ def middle(job: Job) -> float:
 def late(job: Job) -> float:
     """ms: what 99 of 100 take at most, at the same rate."""
     return _visible(job)[98]
+
+
+def append_inline(job: Job) -> float:
+    """Events a second: one thread, one event per append, with a counting view written by each append."""
+    with Application(fresh(job), consumers=[InlineCounting]) as app:
+        with app.running():
+            if not app.wait_for(InlineCounting, 0, PATIENCE_SECONDS):
+                raise AssertionError("the view was not registered")
+        app.store.append("seats-begin", [SeatsAdded("c", "general", 1)])
+        return _appended(job, app.store)
+
+
+def append_plain(job: Job) -> float:
+    """Events a second: the same without a view."""
+    with sacho.connect(fresh(job)) as store:
+        return _appended(job, store)
+
+
+def _appended(job: Job, store: EventStore) -> float:
+    count = job.count(3_000, 200)
+    append_hundreds(store, "before", 20)
+    wanted = going_round(count, 1)
+
+    def append_all(some: list[list[Reservation]]) -> None:
+        for number, (fields,) in enumerate(some):
+            store.append(f"seats-{number % STREAMS}", [SeatsReserved(*fields)])
+
+    append_all(wanted[:100])
+    return count / seconds(lambda: append_all(wanted))
 
 
 def _caught_up(job: Job, view: type[Projection]) -> float:

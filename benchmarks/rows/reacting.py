@@ -31,4 +31,26 @@ LATENCY = Benchmark(
     ),
 )
 
-REACTING = (CATCH_UP, LATENCY)
+INLINE_SIDES = (
+    Side("inline view", "benchmarks.ours.reacting:append_inline"),
+    Side("no view", "benchmarks.ours.reacting:append_plain"),
+)
+
+INLINE = Benchmark(
+    "views-inline",
+    "events/s",
+    sides=INLINE_SIDES,
+    comparisons=(Comparison("append with an inline view vs without, SQLite", "inline view", "no view", at_least=0.5),),
+)
+
+INLINE_POSTGRES = Benchmark(
+    "postgres-views-inline",
+    "events/s",
+    sides=INLINE_SIDES,
+    comparisons=(
+        Comparison("append with an inline view vs without, PostgreSQL", "inline view", "no view", at_least=0.35),
+    ),
+    on_postgres=True,
+)
+
+REACTING = (CATCH_UP, LATENCY, INLINE)

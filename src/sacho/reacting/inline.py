@@ -119,10 +119,16 @@ class Over:
 
     @contextmanager
     def connection(self, raw: Any) -> Iterator[sa.Connection]:
-        """Give a connection of SQLAlchemy over one of the driver."""
-        self._here.raw = raw
-        with self._engine.connect() as connection:
-            yield connection
+        """Give a connection of SQLAlchemy over one of the driver; the last one of the thread is kept, since making it takes time."""
+        here = self._here
+        if getattr(here, "raw", None) is not raw:
+            here.raw = raw
+            here.connection = self._engine.connect()
+        try:
+            yield here.connection
+        except BaseException:
+            here.raw = None
+            raise
 
 
 def register(
