@@ -18,6 +18,7 @@ from psycopg.errors import error_from_result
 
 from sacho.storage.postgres.calls import ARGUMENTS, LONG_ANSWER, Answer, answers, statement
 from sacho.storage.postgres.connecting import Connection, connect
+from sacho.storage.postgres.failures import unreachable
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
@@ -65,7 +66,11 @@ class Session:
         idle = int(1_000 * settings.joined_timeout)
         self._begin = (BEGIN_POOLED.format(idle=idle) if self._is_pooled else BEGIN).encode()
         if not self._is_pooled:
-            self.connection.execute(LIMITS, (f"{self.lock_wait}ms", f"{idle}ms"))
+            try:
+                self.connection.execute(LIMITS, (f"{self.lock_wait}ms", f"{idle}ms"))
+            except psycopg.Error as error:
+                self.connection.close()
+                raise unreachable(error, settings) from error
             self.lock_wait = None
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
