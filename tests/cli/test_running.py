@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,7 +40,27 @@ class Sales(Projection):
 
 def app():
     return Application("sqlite:///shop.db", consumers=[Sales])
+
+def broken():
+    raise ValueError("no such shop")
 '''
+
+HANGING = """
+import sys, threading
+from sacho import Event
+from sacho.reacting import Application, Consumer, handles
+
+class Sale(Event, type="CliSale"):
+    n: int
+
+class Hanging(Consumer):
+    @handles(Sale)
+    def sale(self, event, delivery):
+        print("it hangs", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+app = Application("sqlite:///shop.db", consumers=[Hanging])
+"""
 
 
 @pytest.fixture
@@ -50,8 +74,8 @@ def sell(shop: Path, *numbers: int) -> None:
         store.append("sales-1", [RawEvent("CliSale", {"n": number}) for number in numbers])
 
 
-def command(shop: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    variables = environment(None, SACHO_APP="cli_shop:app")
+def command(shop: Path, *arguments: str, wide: bool = False) -> subprocess.CompletedProcess[str]:
+    variables = environment(None, SACHO_APP="cli_shop:app", **({"COLUMNS": "250"} if wide else {}))
     return subprocess.run(
         [*COMMAND, *arguments], cwd=shop, env=variables, capture_output=True, text=True, timeout=SECONDS
     )
@@ -79,7 +103,10 @@ def test_a_poison_event_is_told_listed_and_tried_again_when_mended(shop: Path) -
     assert "three is too much" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert "three is too much" in command(shop, "projections", "parked", "sales").stdout
-    assert "Traceback" in command(shop, "projections", "show", "sales", "2").stdout
+    shown = command(shop, "projections", "show", "sales", "2").stdout
+    assert "Traceback" in shown
+    assert '{"n":3}' in shown.replace(" ", "")
+    assert "stopped at 2: ValueError" in " ".join(command(shop, "projections", "status", wide=True).stdout.split())
     (shop / "mended").touch()
     assert command(shop, "projections", "retry", "sales").returncode == 0
     assert command(shop, "run", "cli_shop:app", "--once").returncode == 0
@@ -108,15 +135,54 @@ def test_a_signal_is_the_normal_end(shop: Path, number: signal.Signals) -> None:
     assert (process.returncode, told) == (0, "")
 
 
+def test_a_second_signal_ends_at_once_though_a_handler_hangs(shop: Path) -> None:
+    (shop / "hanging.py").write_text(HANGING)
+    sell(shop, 1)
+    with subprocess.Popen(
+        [*COMMAND, "run", "hanging:app"], cwd=shop, env=environment(None), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "it hangs\n"
+        ends = time.monotonic() + SECONDS
+        while process.poll() is None and time.monotonic() < ends:
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        assert process.returncode in {130, -signal.SIGTERM}
+        assert process.stderr.read() == ""
+
+
+def test_a_terminal_sees_how_far_catching_up_has_come(shop: Path) -> None:
+    sell(shop, 1, 2)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "run", "cli_shop:app", "--once"], cwd=shop, env=environment(None, TERM="xterm"), stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while part := os.read(ours, 65_536):
+                shown += part
+        os.close(ours)
+        assert process.wait(SECONDS) == 0
+    for word in (b"sales@1", b"100%", b"left", b"serves now"):
+        assert word in shown
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("raising:app", "cannot be imported: RuntimeError: not today"),
+        ("leaving:app", "cannot be imported: SystemExit"),
+        ("cli_shop:broken", "makes no application: ValueError: no such shop"),
         ("no_such_module:app", "cannot be imported: ModuleNotFoundError"),
         ("cli_shop:nothing", "is no Application"),
         ("cli_shop", "write MODULE:NAME"),
     ],
 )
 def test_what_names_no_application_is_told_in_one_line(shop: Path, name: str, said: str) -> None:
+    (shop / "raising.py").write_text("raise RuntimeError('not today')")
+    (shop / "leaving.py").write_text("raise SystemExit(0)")
     done = command(shop, "run", name)
     assert done.returncode == 2
     assert said in done.stderr

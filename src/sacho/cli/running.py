@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from queue import SimpleQueue
 from typing import Annotated, Any, Final
 
 import cyclopts
@@ -17,9 +18,13 @@ from cyclopts import Parameter
 from sacho.cli.escaping import visible
 from sacho.cli.lines import as_json
 from sacho.cli.options import Json
+from sacho.cli.progress import shown
 from sacho.cli.showing import say, say_facts, say_lines, show_rows
-from sacho.errors import InvalidURL, UnknownConsumer
-from sacho.reacting import Application, Status
+from sacho.errors import InvalidURL, SachoError, UnknownConsumer
+from sacho.operations import Progress
+from sacho.operations.pipeline import Tell, silent
+from sacho.reacting import Application, Generation, Status
+from sacho.reacting.tables import STANDBY
 
 App = Annotated[
     str,
@@ -41,6 +46,9 @@ STATUS: Final = (
     "error",
 )
 
+LOOK_SECONDS: Final = 0.1
+"""How often it is looked how far consumers have come, for the progress that is shown."""
+
 projections = cyclopts.App(name="projections", help="See how consumers and projections stand, and mend them.")
 
 
@@ -56,7 +64,7 @@ def run(
     Any number of processes may run the same application: they share its partitions.
     """
     stopping = threading.Event()
-    with _opened(application) as app, _signals(stopping), _told():
+    with _opened(application) as app, _signals(stopping), _watched(app) if once else nullcontext(), _told():
         app.run(once=once, stopping=stopping)
 
 
@@ -89,15 +97,16 @@ def parked(consumer: Consumer, *, app: App, json: Json = False) -> None:
 
 @projections.command
 def show(consumer: Consumer, position: int, *, app: App) -> None:
-    """Show a parked event with its error and traceback."""
+    """Show a parked event with its data, its error and traceback."""
     with _opened(app) as opened:
         found = [one for one in opened.administration.parked(consumer) if one.position == position]
+        events = list(opened.store.read_all(after=position - 1, to=position, raw=True)) if found else []
     if not found:
         raise UnknownConsumer(f"parked event at position {position}", [])
-    facts = found[0]._asdict()
+    facts = {name: _text(fact) for name, fact in found[0]._asdict().items()}
     trace = facts.pop("traceback")
-    say_facts(facts, json=False)
-    for line in (trace or "").splitlines():
+    say_facts({**facts, "data": "".join(as_json(one.event.data) for one in events)}, json=False)
+    for line in trace.splitlines():
         say(visible(line))
 
 
@@ -179,32 +188,80 @@ def _opened(name: str) -> Iterator[Application]:
         sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidURL(f"the module {module_name} cannot be imported: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
-    made = found if isinstance(found, Application) or not callable(found) else found()
+    with _made(name, found) as made:
+        yield made
+
+
+def _made(name: str, found: Any) -> Application:
+    """Return the application that was named, or what the function that was named makes. Raises InvalidURL."""
+    try:
+        made = found if isinstance(found, Application) or not callable(found) else found()
+    except SachoError:  # it says by itself what is wrong, and its exit code, too
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidURL(f"{name} makes no application: {type(error).__name__}: {error}") from error
     if not isinstance(made, Application):
         raise InvalidURL(f"{name} is no Application, nor a function that makes one")
-    with made:
-        yield made
+    return made
 
 
 @contextmanager
 def _signals(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C be the normal end; a second one ends at once."""
+    """Let SIGTERM and Ctrl-C be the normal end; a second one ends at once.
 
-    def stop(*_: object) -> None:
-        if stopping.is_set():
+    The event is set by a thread: a signal may come while the main thread holds the event's lock, and would wait for itself.
+    """
+    came: SimpleQueue[int] = SimpleQueue()
+    seen: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        seen.append(number)
+        if len(seen) > 1:
             raise KeyboardInterrupt
+        came.put(number)
+
+    def pass_on() -> None:
+        came.get()
         stopping.set()
 
+    threading.Thread(target=pass_on, name="sacho-signals", daemon=True).start()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _watched(app: Application) -> Iterator[None]:
+    """Show how far each consumer has come, for who sits at a terminal."""
+    app.prepare()
+    head, ended = app.store.head(), threading.Event()
+
+    def look(tell: Tell) -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(LOOK_SECONDS)
+            with suppress(Exception):  # what ails the consumers is told by them
+                for one in app.administration.status():
+                    if one.state != STANDBY:
+                        tell(Progress(_name(one), "positions", min(one.position, head), head))
+
+    with shown() as tell:
+        watching = threading.Thread(target=look, args=(tell,), name="sacho-progress", daemon=True)
+        if tell is not silent:
+            watching.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if watching.is_alive():
+                watching.join(1)  # not for ever: a second signal ends at once
 
 
 class _OneLine(logging.Formatter):
@@ -233,9 +290,12 @@ def _told() -> Iterator[None]:
 def _row(one: Status) -> tuple[object, ...]:
     owners = {part.owner for part in one.partitions if part.owner}
     error = next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
-    name = f"{one.name}@{one.version}{f'.{one.build}' if one.build else ''}"
-    facts = (name, one.state, one.position, one.lag_events, round(one.lag_seconds, 1), round(one.rate))
+    facts = (_name(one), one.state, one.position, one.lag_events, round(one.lag_seconds, 1), round(one.rate))
     return (*facts, one.parked, one.waiting, ", ".join(sorted(owners)), error)
+
+
+def _name(one: Status) -> str:
+    return str(Generation(one.name, one.version, one.build))
 
 
 def _text(values: object) -> str:

@@ -105,14 +105,16 @@ class Runner:
         with self._books.database.reading() as connection:
             for row in self._rows(connection):
                 worker = self._workers.get(row.generation, (None, None))[0]
+                parked = self._books.parked(connection, row.generation)
+                asked = {one.position for one in parked if one.action}
                 for one in self._books.partitions(connection, row.generation):
                     here = None if worker is None else worker.holds(one.partition)
-                    if one.stopped_at is not None:
+                    if one.stopped_at is not None and one.stopped_at not in asked:
                         stopped.append((row.generation, one))
                     elif max(one.position, here or 0) < position:
                         is_done = False
                 if row.state == BUILDING and self._is_automatic(row.generation):
-                    is_done = is_done and bool(stopped or self._books.parked(connection, row.generation))
+                    is_done = is_done and bool(stopped or parked)
         if is_done and stopped:
             generation, one = stopped[0]
             raise ConsumerStopped(str(generation), one.stopped_at or 0, one.error or "")
