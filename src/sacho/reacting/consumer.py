@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 from uuid import UUID
+from zlib import crc32
 
 from sacho.deciding import Retry
 from sacho.errors import InvalidConsumer
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.declaring import EVERY, Handler, checked_name, code_of, default_name, fingerprint, handlers_of
 from sacho.store.ids import derived_id
+
+Named: TypeAlias = "str | Consumer | type[Consumer]"
+"""A consumer, by its class, an instance or its name."""
 
 Start: TypeAlias = Literal["beginning", "end"] | int | datetime
 """Where a consumer begins: at the log's beginning or end, after a position, or with what was recorded after a time."""
@@ -90,6 +94,11 @@ class Consumer:
     def delivery(self, recorded: RecordedEvent) -> Delivery:
         """Return an event with the id of its message to this consumer."""
         return Delivery(recorded, UUID(bytes=derived_id(str(recorded.id), self.name)))
+
+
+def partition_of(key: str, count: int) -> int:
+    """Return the partition of a key."""
+    return crc32(key.encode()) % count if count > 1 else 0
 
 
 def _check(cls: type[Consumer]) -> None:

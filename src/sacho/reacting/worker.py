@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 import sqlalchemy as sa
 
@@ -21,7 +20,7 @@ from sacho.deciding import Retry
 from sacho.errors import LeaseLost, ReactingError, SachoError, SchemaError, StoreClosed, StoreForked
 from sacho.events import Query, RawEvent, RecordedEvent
 from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked
-from sacho.reacting.consumer import Consumer
+from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking
@@ -278,7 +277,7 @@ class Worker:
         key, leases, ours = self._key, self._leases, []
         for recorded in events:
             name = key(recorded)
-            partition = crc32(name.encode()) % count if count > 1 else 0
+            partition = partition_of(name, count)
             held = leases.get(partition)
             if held is None or held.stopped_at is not None or recorded.position <= held.position:
                 continue
@@ -382,8 +381,7 @@ class Worker:
     def _give_up(self, recorded: RecordedEvent, error: BaseException, attempts: int) -> None:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
         name = self._key(recorded)
-        count = self.consumer.partitions
-        partition = crc32(name.encode()) % count if count > 1 else 0
+        partition = partition_of(name, self.consumer.partitions)
         said, trace = _said(error), "".join(traceback.format_exception(error))
         may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
         if self.consumer.independent_keys and not may_park:
@@ -391,24 +389,20 @@ class Worker:
                 f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {said}"
             )
         row = {**_row(recorded, partition, name), "error": said, "traceback": trace, "attempts": attempts}
-        leases = self._active()
+        leases, reached = self._active(), recorded.position if may_park else recorded.position - 1
         with self._books.database.writing() as connection:
-            if may_park:
-                self._books.advance(connection, self.generation, leases, recorded.position, 0)
-                self._books.park(connection, self.generation, [row])
-            else:
-                self._books.advance(connection, self.generation, leases, recorded.position - 1, 0)
+            self._books.advance(connection, self.generation, leases, reached, 0)
+            self._books.park(connection, self.generation, [row])
+            if not may_park:
                 self._books.stop(connection, self.generation, partition, recorded.position, said)
-                self._books.park(connection, self.generation, [row])
         logger.error(
             "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, said
         )
+        self._reached(leases, reached)
         if may_park:
             self._held_keys.add(name)
             self._failed_keys += 1
-            self._reached(leases, recorded.position)
         else:
-            self._reached(leases, recorded.position - 1)
             lease = self._leases[partition]
             self._leases[partition] = lease._replace(stopped_at=recorded.position)
             self._moved(self)
