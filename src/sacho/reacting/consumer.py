@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 from uuid import UUID
+from zlib import crc32
 
 from sacho.deciding import Retry
 from sacho.errors import InvalidConsumer
@@ -90,6 +91,11 @@ class Consumer:
     def delivery(self, recorded: RecordedEvent) -> Delivery:
         """Return an event with the id of its message to this consumer."""
         return Delivery(recorded, UUID(bytes=derived_id(str(recorded.id), self.name)))
+
+
+def partition_of(key: str, count: int) -> int:
+    """Return the partition of a key."""
+    return crc32(key.encode()) % count if count > 1 else 0
 
 
 def _check(cls: type[Consumer]) -> None:

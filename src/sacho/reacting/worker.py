@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 import sqlalchemy as sa
 
@@ -21,7 +20,7 @@ from sacho.deciding import Retry
 from sacho.errors import LeaseLost, ReactingError, SachoError, SchemaError, StoreClosed, StoreForked
 from sacho.events import Query, RawEvent, RecordedEvent
 from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked
-from sacho.reacting.consumer import Consumer
+from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking
@@ -137,7 +136,7 @@ class Worker:
                 except Exception as error:
                     failures += 1
                     self._met(error)
-                    self._pause(PAUSES.pause(failures + 1))
+                    self._rest(PAUSES.pause(failures + 1))
                     continue
                 if not worked:
                     self._pause(self._seconds / 4)
@@ -278,7 +277,7 @@ class Worker:
         key, leases, ours = self._key, self._leases, []
         for recorded in events:
             name = key(recorded)
-            partition = crc32(name.encode()) % count if count > 1 else 0
+            partition = partition_of(name, count)
             held = leases.get(partition)
             if held is None or held.stopped_at is not None or recorded.position <= held.position:
                 continue
@@ -369,7 +368,7 @@ class Worker:
                 if attempts >= retry.attempts or self._stopping:
                     break
                 logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
-                self._pause(retry.pause(attempts + 1))
+                self._rest(retry.pause(attempts + 1))
         if attempts >= retry.attempts:
             self._give_up(recorded, error, attempts)
 
@@ -383,7 +382,7 @@ class Worker:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
         name = self._key(recorded)
         count = self.consumer.partitions
-        partition = crc32(name.encode()) % count if count > 1 else 0
+        partition = partition_of(name, count)
         said, trace = _said(error), "".join(traceback.format_exception(error))
         may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
         if self.consumer.independent_keys and not may_park:
@@ -415,19 +414,24 @@ class Worker:
 
     def _do_as_asked(self) -> None:
         """Try parked events again, or drop them, as somebody has asked."""
-        with self._books.database.reading() as connection:
-            rows = self._books.parked(connection, self.generation)
-        for key in {row.key for row in rows if row.action and row.partition in self._leases}:
+        rows = self._parked_rows()
+        for partition in {row.partition for row in rows if row.action}:
+            lease = self._leases.get(partition)
+            if lease is not None and lease.stopped_at is not None:
+                self._go_on(lease, rows)
+        rows = self._parked_rows()  # anew: the events that partitions stopped at are no longer parked
+        for key in dict.fromkeys(row.key for row in rows if row.action and row.partition in self._leases):
             self._do_key([row for row in rows if row.key == key])
         with self._books.database.reading() as connection:
             self._learn_parked(connection)
 
+    def _parked_rows(self) -> list[Parked]:
+        with self._books.database.reading() as connection:
+            return self._books.parked(connection, self.generation)
+
     def _do_key(self, rows: Sequence[Parked]) -> None:
         """Go through the parked events of one key, in order, until one fails again."""
         lease = self._leases[rows[0].partition]
-        if lease.stopped_at is not None:
-            self._go_on(lease, rows)
-            return
         for row in rows:
             if row.action != "drop" and not self._unpark(row):
                 return
@@ -542,6 +546,11 @@ class Worker:
         with self._wake:
             if not self._woken and not self._stopping:
                 self._wake.wait(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, whoever calls, unless the worker is to end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopping, seconds)
 
     def _end(self) -> None:
         """Give the leases back."""
