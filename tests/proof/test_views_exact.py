@@ -241,6 +241,7 @@ def test_a_worker_stopped_at_its_worst_instant_is_taken_over_and_its_commit_refu
                     os.kill(process.pid, signal.SIGCONT)
                     said, _ = process.communicate(timeout=PATIENCE)
                     assert process.returncode == 0
+                    assert check_shared(app) == before
                     refused = (
                         said.strip() == b"LeaseLost" if instant == "gathered" else b"Error" in said or b"View" in said
                     )
