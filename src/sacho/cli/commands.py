@@ -20,7 +20,6 @@ from sacho.cli.lines import as_json, line_of, write_of
 from sacho.cli.opening import migrating, named, opened
 from sacho.cli.operating import backup, copy, new_epoch
 from sacho.cli.options import DEFAULT_LOG, UNFILTERED, WHOLE, Filters, Limit, Log, Range, found, with_globals_last
-from sacho.cli.running import projections, run
 from sacho.cli.showing import event_row, say, say_facts, say_lines, show_events, show_rows
 from sacho.errors import InvalidAppend
 from sacho.events import ANY, EXISTS, NO_STREAM, ExpectedVersion, RecordedEvent
@@ -28,6 +27,12 @@ from sacho.schema.encoding import DEFAULT_MAX_EVENT_BYTES
 from sacho.storage.port import CategoryInfo, StreamInfo
 from sacho.store import connect
 from sacho.store.event_store import check_range
+
+RUN_HELP: Final = """Run the consumers of an application, until SIGTERM or Ctrl-C; the batches in hand are finished then.
+
+Any number of processes may run the same application: they share its partitions.
+"""
+PROJECTIONS_HELP: Final = "See how consumers and projections stand, and mend them."
 
 EXPECTED: Final[dict[str, ExpectedVersion]] = {"any": ANY, "none": NO_STREAM, "exists": EXISTS}
 
@@ -178,8 +183,9 @@ app.command(copy)
 app.command(backup)
 app.command(export)
 app.command(new_epoch, name="new-epoch")
-app.command(run)
-app.command(projections)
+# by name, since they import the database library of the views, which no other command waits for
+app.command("sacho.cli.running:run", name="run", help=RUN_HELP)
+app.command("sacho.cli.running:projections", name="projections", help=PROJECTIONS_HELP)
 
 
 def main(arguments: list[str] | None = None) -> None:

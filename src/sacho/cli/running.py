@@ -49,7 +49,7 @@ STATUS: Final = (
 LOOK_SECONDS: Final = 0.1
 """How often it is looked how far consumers have come, for the progress that is shown."""
 
-projections = cyclopts.App(name="projections", help="See how consumers and projections stand, and mend them.")
+projections = cyclopts.App(name="projections")
 
 
 def run(
@@ -59,10 +59,7 @@ def run(
         bool, Parameter(negative=(), show_default=False, help="Catch up with the log as it is now, then end.")
     ] = False,
 ) -> None:
-    """Run the consumers of an application, until SIGTERM or Ctrl-C; the batches in hand are finished then.
-
-    Any number of processes may run the same application: they share its partitions.
-    """
+    """Run the consumers of an application; what users are told of it stands in `sacho.cli.commands`."""
     stopping = threading.Event()
     with _opened(application) as app, _signals(stopping), _watched(app) if once else nullcontext(), _told():
         app.run(once=once, stopping=stopping)

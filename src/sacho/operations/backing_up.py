@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import msgspec
 
-from sacho.errors import DestinationExists, LogsDiffer, StorageFailed, UnsupportedOperation
+from sacho.errors import LogsDiffer, UnsupportedOperation
 from sacho.operations.comparing import Comparison, Digest, in_place
+from sacho.operations.files import beside, check_free, give_name, told
 from sacho.operations.pipeline import Progress, Tell, silent
 from sacho.storage.port import LogIdentity, Storage
 from sacho.store import EventStore
@@ -22,9 +23,6 @@ REMEDIES: Final = {
     "memory": "copy it into a log in a file: `sacho.operations.copy`",
 }
 """What to do instead, by the name of the engine."""
-
-BESIDE: Final = ("-wal", "-shm", "-journal")
-"""Files that belong to a database file of SQLite's; left over from another one, they would be taken for the backup's."""
 
 
 @runtime_checkable
@@ -62,13 +60,13 @@ def back_up(store: EventStore, destination: str | Path, *, progress: Tell = sile
         raise UnsupportedOperation(
             "online-backup", storage.name, storage.capabilities, REMEDIES.get(storage.name, "use its own tools")
         )
-    _check_free(path)
+    check_free(path)
     with _unnamed(path) as file:
         with closing(
             storage.back_up(file, lambda done, total: progress(Progress("copying", "pages", done, total)))
         ) as made:
             done = BackedUp(path, made.identity, _verified(storage, made, progress))
-        _name(file, path)
+        give_name(file, path)
     return done
 
 
@@ -82,55 +80,14 @@ def _verified(log: Storage, copy: Storage, progress: Tell) -> Digest:
     return comparison.digesting.up_to(head)
 
 
-def _check_free(path: Path) -> None:
-    for one in (path, *_beside(path)):
-        if os.path.lexists(one):
-            raise DestinationExists(str(one))
-
-
 @contextmanager
 def _unnamed(path: Path) -> Iterator[Path]:
     """Give a new, empty file beside a path; in the end it is gone, with all that SQLite has put beside it."""
     file = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
-        with _told(path):
+        with told(path):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield file
     finally:
-        for one in (file, *_beside(file)):
+        for one in (file, *beside(file)):
             one.unlink(missing_ok=True)
-
-
-def _name(file: Path, path: Path) -> None:
-    """Give a file its name, unless the name is taken by now; durable when it returns."""
-    with _told(path):
-        try:
-            os.link(file, path)
-        except FileExistsError:
-            raise DestinationExists(str(path)) from None
-        except OSError:  # a file system without hard links, so without a way to refuse and rename in one step
-            _check_free(path)
-            file.rename(path)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and need not be
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what the file system says into the typed error."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFailed(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _beside(path: Path) -> list[Path]:
-    return [path.with_name(path.name + ending) for ending in BESIDE]

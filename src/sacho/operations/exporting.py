@@ -16,7 +16,6 @@ import msgspec
 
 from sacho.errors import DestinationExists, OtherExport
 from sacho.events import Query
-from sacho.operations.backing_up import _name
 from sacho.operations.exporting_formats import Format, format_of, name_by_ending
 from sacho.operations.exporting_parts import (
     BEGIN_ANEW,
@@ -29,6 +28,7 @@ from sacho.operations.exporting_parts import (
     told,
     write_durably,
 )
+from sacho.operations.files import give_name
 from sacho.operations.pipeline import EVERYTHING, Along, Progress, Tell, pumped, silent
 from sacho.storage.port import LogIdentity, Row, Storage
 from sacho.store import EventStore
@@ -175,7 +175,7 @@ def _into_file(store: EventStore, path: Path, kind: Format, meant: _Selection, t
         size = (partial / WHOLE).stat().st_size
         made = Exported(path, kind.name, store.identity, written, events, meant.to, size)
         write_durably(partial / FINISHED, msgspec.json.encode(_Finished(meaning, made), enc_hook=str))
-        _name(partial / WHOLE, path)
+        give_name(partial / WHOLE, path)
         _tidy(partial)
     return made
 

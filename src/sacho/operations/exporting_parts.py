@@ -19,7 +19,7 @@ import msgspec
 
 from sacho.errors import DestinationExists, OtherExport, StorageFailed, StorageFull
 from sacho.events import Query
-from sacho.operations.backing_up import _sync_folder
+from sacho.operations.files import sync_folder
 
 MEANING: Final = "_export.json"
 LOCK: Final = "_lock"
@@ -81,7 +81,7 @@ class Parts:
         first = self.last + 1
         path = self.folder / f"events-{first:012}-{last:012}.{self._format}"
         (self.folder / UNNAMED).replace(path)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._add(Part(path, first, last))
 
     def _add(self, part: Part) -> None:
@@ -106,7 +106,7 @@ def held(folder: Path, meaning: Meaning) -> Iterator[Parts]:
         if os.path.lexists(folder):
             raise DestinationExists(str(folder))
         folder.mkdir()
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     check_ours(folder)
     with _alone(folder):
         there = meaning_of(folder)
@@ -148,7 +148,7 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from sacho.events import Query
 from sacho.reacting.bookkeeping import Bookkeeping, Parked
 from sacho.reacting.building import Builder
 from sacho.reacting.comparing import Comparison, compare
-from sacho.reacting.consumer import Consumer
+from sacho.reacting.consumer import Consumer, Named
 from sacho.reacting.projection import Projection
 from sacho.reacting.tables import SERVING, STANDBY, Generation
 
@@ -63,7 +63,7 @@ class Administration:
         store: EventStore,
         books: Bookkeeping,
         consumers: Sequence[Consumer],
-        find: Callable[[str | Consumer | type[Consumer]], Consumer],
+        find: Callable[[Named], Consumer],
     ) -> None:
         self._store = store
         self._books = books
@@ -80,29 +80,32 @@ class Administration:
                 for row in self._books.generations(connection)
             ]
 
+<<<<<<< HEAD
     def parked(self, consumer: str | Consumer | type[Consumer]) -> list[Parked]:
         """Return the parked events of the builds that are run, the one that serves and those in the making, in order of position."""
+=======
+    def parked(self, consumer: Named) -> list[Parked]:
+        """Return the parked events of the build that serves (of the last one, if none does), in order of position."""
+>>>>>>> main
         with self._books.database.reading() as connection:
             found = [
                 row for one in self._running(connection, consumer) for row in self._books.parked(connection, one)
             ]
         return sorted(found, key=lambda row: row.position)
 
-    def retry(self, consumer: str | Consumer | type[Consumer], position: int | None = None) -> int:
+    def retry(self, consumer: Named, position: int | None = None) -> int:
         """Ask that a parked event, or all that failed, be tried again, and those that wait behind; return how many failed ones."""
         return self._ask(consumer, position, "retry")
 
-    def drop(self, consumer: str | Consumer | type[Consumer], position: int) -> int:
+    def drop(self, consumer: Named, position: int) -> int:
         """Ask that a parked event be left out of the view for good; those that wait behind it go on."""
         return self._ask(consumer, position, "drop")
 
-    def rebuild(self, consumer: str | Consumer | type[Consumer]) -> Generation:
+    def rebuild(self, consumer: Named) -> Generation:
         """Begin to build a projection again, beside the build that serves, which it takes over from; return the new build."""
         return self._builder(consumer).rebuild()
 
-    def compare(
-        self, consumer: str | Consumer | type[Consumer], old: int | None = None, new: int | None = None
-    ) -> Comparison:
+    def compare(self, consumer: Named, old: int | None = None, new: int | None = None) -> Comparison:
         """Return how two versions of a projection differ: by default the one that serves, and the newest other one."""
         found = self._find(consumer)
         if not isinstance(found, Projection):
@@ -116,29 +119,27 @@ class Administration:
         others = [row.generation for row in rows if row.generation != before and new in (None, row.generation.version)]
         return compare(self._books, found, before, _last(found.name, others))
 
-    def accept(self, consumer: str | Consumer | type[Consumer]) -> None:
+    def accept(self, consumer: Named) -> None:
         """Take the consumer, and the log, as they are now for those that the checkpoints belong to."""
         self._builder(consumer).accept()
 
-    def switch(self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None) -> Generation:
+    def switch(self, consumer: Named, version: int, build: int | None = None) -> Generation:
         """Have another version catch up and take over; at once, if it waits for that."""
         builder = self._builder_of(consumer, version)
         generation = builder.switch(version, build)
         builder.take_over(generation)
         return generation
 
-    def remove(
-        self, consumer: str | Consumer | type[Consumer], version: int, build: int | None = None
-    ) -> list[Generation]:
+    def remove(self, consumer: Named, version: int, build: int | None = None) -> list[Generation]:
         """Remove the tables and checkpoints of a version that does not serve; return the builds that went."""
         return self._builder_of(consumer, version).remove(version, build)
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    def _builder(self, consumer: str | Consumer | type[Consumer]) -> Builder:
+    def _builder(self, consumer: Named) -> Builder:
         return Builder(self._store, self._books, self._find(consumer))
 
-    def _builder_of(self, consumer: str | Consumer | type[Consumer], version: int) -> Builder:
+    def _builder_of(self, consumer: Named, version: int) -> Builder:
         """Return the builder of a version, whose class knows its tables."""
         name = self._find(consumer).name
         for one in self._consumers:
@@ -149,15 +150,19 @@ class Administration:
             f"no class of version {version} is among the application's consumers; only it knows that version's tables",
         )
 
+<<<<<<< HEAD
     def _running(self, connection: sa.Connection, consumer: str | Consumer | type[Consumer]) -> list[Generation]:
         """Return the builds that are run: the one that serves, and those in the making."""
+=======
+    def _generation(self, connection: sa.Connection, consumer: Named) -> Generation:
+>>>>>>> main
         found = self._find(consumer)
         rows = self._books.generations(connection, found.name)
         if not rows:
             raise UnknownConsumer(f"checkpoint of {found.name!r}: it was never run", [])
         return [row.generation for row in rows if row.state != STANDBY]
 
-    def _ask(self, consumer: str | Consumer | type[Consumer], position: int | None, action: str) -> int:
+    def _ask(self, consumer: Named, position: int | None, action: str) -> int:
         with self._books.database.writing() as connection:
             asked = 0
             for generation in self._running(connection, consumer):

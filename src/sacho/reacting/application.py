@@ -7,20 +7,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
-from sacho.reacting.consumer import Consumer
+from sacho.reacting.consumer import Consumer, Named
 from sacho.reacting.databases import ViewDatabase
 from sacho.reacting.declaring import EVERY
 from sacho.reacting.inline import attach
-from sacho.reacting.projection import Projection
+from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.runner import LEASE_SECONDS, Runner
-from sacho.reacting.tables import Generation
+from sacho.reacting.tables import SERVING, Generation
 from sacho.reacting.worker import Worker
 from sacho.store import connect
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from sacho.schema import Registry
     from sacho.store import EventStore
-
-Named: TypeAlias = str | Consumer | type[Consumer]
-"""A consumer, by its class, an instance or its name."""
 
 FIRST_PAUSE: Final = 0.002
 LONGEST_PAUSE: Final = 0.05
@@ -68,7 +65,9 @@ class Application:
             self.views = ViewDatabase.open(views, self.store)
             opened.callback(self.views.close)
             attach(
-                self.store, self.views, [one for one in self.consumers if isinstance(one, Projection) and one.inline]
+                self.store,
+                self.views,
+                [one for one in self.consumers if isinstance(one, Projection) and is_inline(one)],
             )
             opened.pop_all()
         self._books = Bookkeeping(self.views)
@@ -141,7 +140,7 @@ class Application:
                 last = self._books.partitions(connection, rows[-1].generation) if rows else []
                 raise ViewNotReady(name, min((one.position for one in last), default=0), self.store.head())
             position = min(one.position for one in self._books.partitions(connection, serving))
-            if getattr(projection, "inline", False):
+            if projection.inline:
                 position = max(position, head)
             yield View(connection, position, serving)
 
@@ -227,16 +226,17 @@ class Application:
                 if here is not None and here >= position:
                     return True
         with self.views.reading() as connection:
-            serving = self._books.serving(connection, consumer.name)
             builds = self._books.generations(connection, consumer.name)
             if not builds:
                 return False
-            if serving is not None and isinstance(consumer, Projection) and consumer.inline:
+            serving = next((row.generation for row in builds if row.state == SERVING), None)
+            if serving is not None and is_inline(consumer):
                 return True
-            partitions = self._books.partitions(connection, serving or builds[-1].generation)
+            generation = serving or builds[-1].generation
+            partitions = self._books.partitions(connection, generation)
         for one in partitions:
             if one.stopped_at is not None and one.stopped_at <= position:
-                raise ConsumerStopped(str(serving or builds[-1].generation), one.stopped_at, one.error or "")
+                raise ConsumerStopped(str(generation), one.stopped_at, one.error or "")
         if serving is None:
             return False
         reached = min(one.position for one in partitions)
@@ -255,10 +255,13 @@ class Application:
         """Raise KeyParked if what was waited for lies among the parked events."""
         with self.views.reading() as connection:
             serving = self._books.serving(connection, consumer.name)
-            rows = [] if serving is None else self._books.parked(connection, serving, position=None, key=key)
-        ours = [row for row in rows if row.position <= position and (key is not None or row.position == position)]
+            if serving is None:
+                return
+            asked = {"position": position} if key is None else {"key": key}
+            ours = [row for row in self._books.parked(connection, serving, **asked) if row.position <= position]
+            rows = self._books.parked(connection, serving, key=ours[0].key) if ours else []
         if ours:
-            first = next((row for row in rows if row.key == ours[0].key and row.error), ours[0])
+            first = next((row for row in rows if row.error), ours[0])
             raise KeyParked(consumer.name, first.key, first.position, first.error or "")
 
 

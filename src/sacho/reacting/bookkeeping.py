@@ -7,14 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import and_, case, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sacho.errors import LeaseLost
-from sacho.reacting.databases import ViewDatabase
+from sacho.reacting.databases import ViewDatabase, insert_into
 from sacho.reacting.tables import (
-    BUILDING,
     SERVING,
-    STANDBY,
     Generation,
     generations,
     metadata,
@@ -202,23 +199,11 @@ class Bookkeeping:
 
     def partitions(self, connection: sa.Connection, generation: Generation) -> list[PartitionRow]:
         """Return how the partitions of a build stand, in order."""
-        c = partitions.c
-        rows = connection.execute(
-            select(c.partition, c.position, c.handled, c.moved_at, c.owner, c.expires_at, c.stopped_at, c.error)
-            .where(_of(partitions, generation))
-            .order_by(c.partition)
-        )
-        return [PartitionRow(*row) for row in rows]
+        return [PartitionRow._make(row) for row in self._of_partitions(connection, generation, PartitionRow._fields)]
 
     def leases(self, connection: sa.Connection, generation: Generation) -> list[Lease]:
         """Return the leases of all partitions of a build, whoever holds them."""
-        c = partitions.c
-        rows = connection.execute(
-            select(c.partition, c.position, c.token, c.stopped_at)
-            .where(_of(partitions, generation))
-            .order_by(c.partition)
-        )
-        return [Lease(*row) for row in rows]
+        return [Lease._make(row) for row in self._of_partitions(connection, generation, Lease._fields)]
 
     def see(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> int:
         """Say that a worker lives, keep its leases for so many seconds more; return how many workers live."""
@@ -261,7 +246,7 @@ class Bookkeeping:
             update(partitions)
             .where(_of(partitions, generation), c.partition.in_(found))
             .values(owner=worker, token=c.token + 1, expires_at=now + seconds)
-            .returning(c.partition, c.position, c.token, c.stopped_at)
+            .returning(*_columns(partitions, Lease._fields))
         )
         return sorted(Lease(*row) for row in connection.execute(taken))
 
@@ -311,29 +296,17 @@ class Bookkeeping:
 
     def park(self, connection: sa.Connection, generation: Generation, rows: Sequence[dict[str, Any]]) -> None:
         """Park events; those that are parked already are left as they are."""
-        insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
+        insert = insert_into(parked, self.database.dialect).on_conflict_do_nothing()
         for row in rows:
             values = {**generation._asdict(), "parked_at": self.database.now(), **row}
-            connection.execute(insert(parked).values(**values).on_conflict_do_nothing())
+            connection.execute(insert.values(**values))
 
     def parked(
         self, connection: sa.Connection, generation: Generation, *, key: str | None = None, position: int | None = None
     ) -> list[Parked]:
         """Return the parked events of a build, those of one key or the one at a position, in order."""
-        c = parked.c
-        found = select(
-            c.position,
-            c.partition,
-            c.key,
-            c.event_id,
-            c.type,
-            c.stream,
-            c.error,
-            c.traceback,
-            c.attempts,
-            c.parked_at,
-            c.action,
-        ).where(_of(parked, generation))
+        c, (_, *names) = parked.c, Parked._fields
+        found = select(*_columns(parked, names)).where(_of(parked, generation))
         if key is not None:
             found = found.where(c.key == key)
         if position is not None:
@@ -369,24 +342,33 @@ class Bookkeeping:
     def move_parked(self, connection: sa.Connection, generation: Generation, row: Parked, partition: int) -> None:
         """Give a parked event to the partition that has its key now."""
         connection.execute(
-            update(parked)
-            .where(_of(parked, generation), parked.c.position == row.position)
-            .values(partition=partition)
+            update(parked).where(_of(parked, generation), parked.c.position == row.position).values(partition=partition)
         )
 
     def unpark(self, connection: sa.Connection, generation: Generation, position: int) -> None:
         """Take an event out of those that are parked."""
         connection.execute(parked.delete().where(_of(parked, generation), parked.c.position == position))
 
+    def _of_partitions(
+        self, connection: sa.Connection, generation: Generation, names: Sequence[str]
+    ) -> Iterable[sa.Row[Any]]:
+        """Return columns of the partitions of a build, in order of partition."""
+        found = select(*_columns(partitions, names)).where(_of(partitions, generation))
+        return connection.execute(found.order_by(partitions.c.partition))
+
     def _upsert_worker(self, connection: sa.Connection, generation: Generation, worker: str) -> None:
-        insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
         now = self.database.now()
         values = {**generation._asdict(), "worker": worker, "seen_at": now}
         connection.execute(
-            insert(workers)
+            insert_into(workers, self.database.dialect)
             .values(**values)
             .on_conflict_do_update(index_elements=["name", "version", "build", "worker"], set_={"seen_at": now})
         )
+
+
+def _columns(table: sa.Table, names: Sequence[str]) -> list[sa.Column[Any]]:
+    """Return the columns that hold the fields of a row, in their order."""
+    return [table.c[name] for name in names]
 
 
 def _of(table: sa.Table, generation: Generation) -> sa.ColumnElement[bool]:
@@ -398,6 +380,3 @@ def _held(generation: Generation, leases: Iterable[Lease]) -> sa.ColumnElement[b
     """Where a build's partitions still have these leases' tokens."""
     pairs = [(lease.partition, lease.token) for lease in leases]
     return and_(_of(partitions, generation), tuple_(partitions.c.partition, partitions.c.token).in_(pairs))
-
-
-__all__ = ["BUILDING", "SERVING", "STANDBY", "Bookkeeping", "GenerationRow", "Lease", "Parked", "PartitionRow"]

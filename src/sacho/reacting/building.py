@@ -12,7 +12,7 @@ from sacho.events import Query
 from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.inline import register
-from sacho.reacting.projection import Projection, create_tables, drop_tables, show
+from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
 from sacho.reacting.tables import BUILDING, SERVING, STANDBY, Generation
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Builder:
     def rebuild(self) -> Generation:
         """Begin to build the version again, beside the build that serves; return the new build."""
         self._check_is_projection()
-        if getattr(self.consumer, "inline", False):
+        if is_inline(self.consumer):
             raise CannotSwitch(self.consumer.name, "it is inline: give it a new version, which is built beside it")
         with self._books.database.writing() as connection:
             self._lock(connection)
@@ -78,7 +78,7 @@ class Builder:
 
         The one that serves is fenced off first. If the new one is behind it, it takes over once it has come that far.
         """
-        if getattr(self.consumer, "inline", False):
+        if is_inline(self.consumer):
             return self._take_over_inline(generation)
         with self._books.database.writing() as connection:
             self._lock(connection)
@@ -100,14 +100,7 @@ class Builder:
         self._check_is_projection()
         with self._books.database.writing() as connection:
             self._lock(connection)
-            found = [
-                row
-                for row in self._books.generations(connection, self.consumer.name)
-                if row.generation.version == version and build in (None, row.generation.build)
-            ]
-            if not found:
-                raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
-            row = found[-1]
+            row = self._named(connection, version, build)[-1]
             if row.state == STANDBY:
                 self._books.change(connection, row.generation, state=BUILDING)
                 self._books.fence_off(connection, row.generation)  # its partitions may be taken again
@@ -117,13 +110,7 @@ class Builder:
         """Remove the tables and checkpoints of a version's builds, or of one of them; return which. Not of one that serves."""
         with self._books.database.writing() as connection:
             self._lock(connection)
-            found = [
-                row
-                for row in self._books.generations(connection, self.consumer.name)
-                if row.generation.version == version and build in (None, row.generation.build)
-            ]
-            if not found:
-                raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
+            found = self._named(connection, version, build)
             for row in found:
                 if row.state == SERVING:
                     raise CannotSwitch(str(row.generation), "it serves; let another version take over first")
@@ -165,6 +152,14 @@ class Builder:
     @property
     def _version(self) -> int:
         return version_of(self.consumer)
+
+    def _named(self, connection: sa.Connection, version: int, build: int | None) -> list[GenerationRow]:
+        """Return the builds of a version, or the one of them that is named. Raises CannotSwitch where there is none."""
+        rows = self._books.generations(connection, self.consumer.name)
+        found = [row for row in rows if row.generation.version == version and build in (None, row.generation.build)]
+        if not found:
+            raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
+        return found
 
     def _own(self, connection: sa.Connection) -> list[GenerationRow]:
         rows = self._books.generations(connection, self.consumer.name)
@@ -209,7 +204,7 @@ class Builder:
         if isinstance(consumer, Projection) and row.fingerprint != consumer.fingerprint():
             raise ProjectionChanged(consumer.name, consumer.version)
         partitions = self._books.partitions(connection, row.generation)
-        if getattr(consumer, "inline", False) and row.state == SERVING:
+        if is_inline(consumer) and row.state == SERVING:
             return
         furthest = max((one.position for one in partitions), default=0)
         if furthest > self._store.head() and not self._is_there(furthest):

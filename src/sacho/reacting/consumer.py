@@ -18,6 +18,9 @@ from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.declaring import EVERY, Handler, checked_name, code_of, default_name, fingerprint, handlers_of
 from sacho.store.ids import derived_id
 
+Named: TypeAlias = "str | Consumer | type[Consumer]"
+"""A consumer, by its class, an instance or its name."""
+
 Start: TypeAlias = Literal["beginning", "end"] | int | datetime
 """Where a consumer begins: at the log's beginning or end, after a position, or with what was recorded after a time."""
 

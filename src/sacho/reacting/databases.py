@@ -6,20 +6,20 @@ what a power cut takes is made again from the log.
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from sacho.errors import InvalidURL, MissingExtra, ViewsUnreachable
+from sacho.errors import InvalidInput, InvalidURL, MissingExtra, ViewsUnreachable
+from sacho.storage.busy import primary_code, until_free
 from sacho.store.connecting import StoreURL, sqlite_path
 
 if TYPE_CHECKING:
@@ -122,6 +122,17 @@ class ViewDatabase:
         return engine
 
 
+def insert_into(table: sa.Table, dialect: str) -> Any:
+    """Return an insert that knows ON CONFLICT, for a dialect. Raises InvalidInput for one of another database."""
+    insert = _INSERTS.get(dialect)
+    if insert is None:
+        raise InvalidInput(f"views and handled ids are kept in SQLite or PostgreSQL, not in {dialect}")
+    return insert(table)
+
+
+_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
 def is_passing(error: BaseException) -> bool:
     """Tell whether a database failed for a reason that lies outside of the statement: it is down, full, locked, in a deadlock."""
     if not isinstance(error, DBAPIError):
@@ -130,7 +141,7 @@ def is_passing(error: BaseException) -> bool:
         return True
     original: Any = error.orig
     if isinstance(original, sqlite3.Error):
-        return ((getattr(original, "sqlite_errorcode", 0) or 0) & 0xFF) in _PASSING_SQLITE
+        return primary_code(original) in _PASSING_SQLITE
     state = getattr(original, "sqlstate", None)
     if state is None:
         return isinstance(error, OperationalError)
@@ -186,20 +197,13 @@ def _begin_reading(connection: sa.Connection) -> None:
 
 
 def _begin_writing(connection: sa.Connection) -> None:
-    """Take the lock for writing, trying in short, uneven steps: SQLite's own waiting starves beside busy writers."""
-    ends, pause = time.monotonic() + BUSY_SECONDS, 0.0002
+    """Take the lock for writing."""
     raw = connection.connection.driver_connection
     assert raw is not None
-    while True:
-        try:
-            raw.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-            if code not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > ends:
-                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-        time.sleep(pause * (0.5 + random.random()))
-        pause = min(pause * 1.5, 0.005)
+    try:
+        until_free(lambda: raw.execute("BEGIN IMMEDIATE"), BUSY_SECONDS)
+    except sqlite3.OperationalError as error:
+        raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import cache
+from math import ceil
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidQuery
 from sacho.events import Query, QueryItem, RecordedEvent
-from sacho.reacting.consumer import Consumer
-from sacho.reacting.declaring import Handler
+from sacho.reacting.databases import insert_into
+from sacho.reacting.declaring import Handler, default_name
 from sacho.reacting.projection import Projection
 from sacho.reacting.taking import Commits, Taking, failure
 
@@ -189,7 +190,7 @@ class Documents(Generic[D]):
         """How much waits to be written, counted in documents of `USUAL_BYTES`."""
         measured = len(self._sizes)
         average = self._bytes / measured if measured and self._bytes else USUAL_BYTES
-        return -int(-len(self._changed) * (average + FIXED_BYTES) // USUAL_BYTES)
+        return ceil(len(self._changed) * (average + FIXED_BYTES) / USUAL_BYTES)
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
         """Handle events in order."""
@@ -283,13 +284,14 @@ class Documents(Generic[D]):
         self._sizes[key] = size
 
     def _upsert(self, connection: sa.Connection) -> Any:
-        insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(self._table)
+        insert = insert_into(self._table, connection.dialect.name)
         names = [column.name for column in self._table.columns if column.name != "key"]
         return insert.on_conflict_do_update(
             index_elements=["key"], set_={name: insert.excluded[name] for name in names}
         )
 
 
+@cache
 def _key_of(handler: Handler) -> Callable[[Any], str] | None:
     if handler.key is None:
         return None
@@ -310,8 +312,6 @@ def _parameter(cls: type) -> Any:
 
 
 def _table(cls: type[DocumentView[Any]]) -> sa.Table:
-    from sacho.reacting.declaring import default_name
-
     name = (vars(cls).get("name") or default_name(cls)).replace("-", "_")
     columns = [sa.Column(field, _column_type(cls, field), index=True) for field in cls.indexed]
     return sa.Table(
@@ -353,6 +353,3 @@ def _kinds(hint: Any) -> Iterator[Any]:
 
 def _plain(value: Any) -> Any:
     return str(value.value) if isinstance(value, Enum) else value
-
-
-__all__ = ["Consumer", "DocumentView", "Documents", "EntityView"]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from sacho.errors import InvalidInput
 from sacho.reacting.consumer import Delivery
+from sacho.reacting.databases import insert_into
 from sacho.reacting.tables import handled
-
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class HandledIds:
@@ -40,13 +36,11 @@ class HandledIds:
 
         A second call that runs at the same time waits for the first one's transaction.
         """
-        insert = _INSERTS.get(connection.dialect.name)
-        if insert is None:
-            raise InvalidInput(f"handled ids are kept in SQLite or PostgreSQL, not in {connection.dialect.name}")
         values = {
             "consumer": self.consumer,
             "message_id": str(delivery.message_id),
             "handled_at": time.time(),
         }
-        noted = insert(handled).values(**values).on_conflict_do_nothing().returning(handled.c.message_id)
+        insert = insert_into(handled, connection.dialect.name)
+        noted = insert.values(**values).on_conflict_do_nothing().returning(handled.c.message_id)
         return connection.execute(noted).first() is not None

@@ -137,9 +137,8 @@ def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: M
     """Let the SQL views by the plain names show the tables of a build."""
     quote = connection.dialect.identifier_preparer.quote
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(
-            "SET LOCAL lock_timeout = '1s'"
-        )  # a long reader delays the change, and not other readers
+        # a long reader delays the change, and not other readers
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
     for name, table in logical.items():
         columns = ", ".join(quote(column.name) for column in physical[name].columns)
         shown, source = quote(table.name), quote(physical[name].name)
@@ -147,6 +146,6 @@ def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: M
         connection.exec_driver_sql(f"CREATE VIEW {shown} AS SELECT {columns} FROM {source}")  # noqa: S608 - quoted names
 
 
-def as_projection(consumer: Any) -> Projection | None:
-    """Return a consumer that is a projection, or None."""
-    return consumer if isinstance(consumer, Projection) else None
+def is_inline(consumer: Consumer) -> bool:
+    """Tell whether a consumer is a projection that is written by appends."""
+    return isinstance(consumer, Projection) and consumer.inline

@@ -18,7 +18,7 @@ from sacho.errors import ConsumerStopped
 from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow
 from sacho.reacting.building import Builder, version_of
 from sacho.reacting.consumer import Consumer
-from sacho.reacting.projection import Projection
+from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.tables import BUILDING, SERVING, Generation
 from sacho.reacting.taking import Acting, Taking
 from sacho.reacting.worker import Worker
@@ -212,7 +212,7 @@ class Runner:
             builder = self._builder(worker.generation)
             if builder.take_over(worker.generation):
                 worker.is_building = False
-                if getattr(worker.consumer, "inline", False):
+                if is_inline(worker.consumer):
                     worker.lose()
                 logger.info("%s serves now", worker.generation)
         self._moved(worker)
@@ -234,7 +234,7 @@ class Runner:
 
 def _run_states(consumer: Consumer) -> set[str]:
     """Return in which states a build is run by the runner: an inline one is written by the appends once it serves."""
-    return {BUILDING} if getattr(consumer, "inline", False) else {BUILDING, SERVING}
+    return {BUILDING} if is_inline(consumer) else {BUILDING, SERVING}
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

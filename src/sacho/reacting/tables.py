@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
 
 metadata = MetaData()
 
+
+def _of_a_build() -> list[Column[Any]]:
+    """Return the columns that name a build, by which each row begins."""
+    return [
+        Column("name", Text, primary_key=True),
+        Column("version", Integer, primary_key=True),
+        Column("build", Integer, primary_key=True),
+    ]
+
+
 generations = Table(
     "sacho_consumers",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("build", Integer, primary_key=True),
+    *_of_a_build(),
     Column("state", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("log_id", Text, nullable=False),
@@ -26,9 +34,7 @@ generations = Table(
 partitions = Table(
     "sacho_partitions",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("build", Integer, primary_key=True),
+    *_of_a_build(),
     Column("partition", Integer, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("handled", BigInteger, nullable=False),
@@ -44,9 +50,7 @@ partitions = Table(
 workers = Table(
     "sacho_workers",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("build", Integer, primary_key=True),
+    *_of_a_build(),
     Column("worker", Text, primary_key=True),
     Column("seen_at", Double, nullable=False),
 )
@@ -55,9 +59,7 @@ workers = Table(
 parked = Table(
     "sacho_parked",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("build", Integer, primary_key=True),
+    *_of_a_build(),
     Column("position", BigInteger, primary_key=True),
     Column("partition", Integer, nullable=False),
     Column("key", Text, nullable=False),

@@ -381,8 +381,7 @@ class Worker:
     def _give_up(self, recorded: RecordedEvent, error: BaseException, attempts: int) -> None:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
         name = self._key(recorded)
-        count = self.consumer.partitions
-        partition = partition_of(name, count)
+        partition = partition_of(name, self.consumer.partitions)
         said, trace = _said(error), "".join(traceback.format_exception(error))
         may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
         if self.consumer.independent_keys and not may_park:
@@ -390,24 +389,20 @@ class Worker:
                 f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {said}"
             )
         row = {**_row(recorded, partition, name), "error": said, "traceback": trace, "attempts": attempts}
-        leases = self._active()
+        leases, reached = self._active(), recorded.position if may_park else recorded.position - 1
         with self._books.database.writing() as connection:
-            if may_park:
-                self._books.advance(connection, self.generation, leases, recorded.position, 0)
-                self._books.park(connection, self.generation, [row])
-            else:
-                self._books.advance(connection, self.generation, leases, recorded.position - 1, 0)
+            self._books.advance(connection, self.generation, leases, reached, 0)
+            self._books.park(connection, self.generation, [row])
+            if not may_park:
                 self._books.stop(connection, self.generation, partition, recorded.position, said)
-                self._books.park(connection, self.generation, [row])
         logger.error(
             "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, said
         )
+        self._reached(leases, reached)
         if may_park:
             self._held_keys.add(name)
             self._failed_keys += 1
-            self._reached(leases, recorded.position)
         else:
-            self._reached(leases, recorded.position - 1)
             lease = self._leases[partition]
             self._leases[partition] = lease._replace(stopped_at=recorded.position)
             self._moved(self)

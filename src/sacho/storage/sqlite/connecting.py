@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import random
 from typing import Final, TypeVar
 
 from sacho.errors import (
@@ -26,6 +24,7 @@ from sacho.errors import (
     StoreClosed,
     StoreForked,
 )
+from sacho.storage.busy import is_busy, primary_code, until_free
 from sacho.storage.processes import same_process
 
 MINIMUM_SQLITE: Final = (3, 35, 0)
@@ -40,7 +39,6 @@ of every index; the more commits share a checkpoint, the fewer pages it has to w
 
 T = TypeVar("T")
 
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _OF_THE_FILE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -107,34 +105,19 @@ def translate(error: sqlite3.Error, path: Path) -> StorageError:
             return StorageFailed(f"{where}: {error}")
 
 
-def is_busy(error: sqlite3.Error) -> bool:
-    """Tell whether another connection held a lock, so that trying again may help."""
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY
-
-
 def is_of_the_file(error: BaseException) -> bool:
     """Tell whether it is the file or the machine that failed, whatever was asked of it."""
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _OF_THE_FILE
+    return primary_code(error) in _OF_THE_FILE
 
 
 def when_free(work: Callable[[], object], timeout: float, path: Path) -> None:
-    """Run a statement that needs a lock, trying for up to `timeout` seconds in short, uneven steps.
-
-    SQLite's own waiting sleeps up to 100 ms at a time, which starves writers of a rush. Raises StorageBusy.
-    """
-    started = time.monotonic()
-    pause = 0.0002
-    while True:
-        try:
-            work()
-            return
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise translate(error, path) from error
-            if time.monotonic() - started > timeout:
-                raise StorageBusy(timeout) from error
-        time.sleep(pause * (0.5 + random()))
-        pause = min(pause * 1.5, 0.005)
+    """Run a statement that needs a lock, trying for up to `timeout` seconds. Raises StorageBusy."""
+    try:
+        until_free(work, timeout)
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise StorageBusy(timeout) from error
+        raise translate(error, path) from error
 
 
 class ReaderPool:

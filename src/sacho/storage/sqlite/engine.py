@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sacho.errors import DuplicateEventId, InvalidAppend, UnsupportedOperation
 from sacho.events import Query, StreamWrite, Write
+from sacho.storage.busy import is_busy
 from sacho.storage.group_commit import GroupCommit, WritesInGroups
 from sacho.storage.idempotency import first_result
 from sacho.storage.inline_views import NO_VIEWS, InlineViews, names_in, refuse_import, text_of
@@ -35,7 +36,6 @@ from sacho.storage.sqlite.connecting import (
     DEFAULT_TIMEOUT,
     WRITER_CACHE_KIB,
     ReaderPool,
-    is_busy,
     open_connection,
     open_plainly,
     translate,

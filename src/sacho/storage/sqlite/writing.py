@@ -16,10 +16,11 @@ from pathlib import Path
 
 from sacho.errors import Conflict, CorruptLog, InlineViewFailed, InlineViewMissing, SachoError, StorageFailed
 from sacho.events import Write
+from sacho.storage.busy import is_busy
 from sacho.storage.inline_views import InlineViews, failed, write_views
 from sacho.storage.port import Outcome, row_of
 from sacho.storage.sqlite.admitting import Admission, CarefulAdmission
-from sacho.storage.sqlite.connecting import is_busy, is_of_the_file, translate, when_free
+from sacho.storage.sqlite.connecting import is_of_the_file, translate, when_free
 from sacho.storage.sqlite.indexing import write_index
 from sacho.storage.sqlite.inserting import MOST_ROWS, Entry, insert_events
 from sacho.storage.sqlite.remembering import Known
