@@ -80,17 +80,10 @@ class Administration:
                 for row in self._books.generations(connection)
             ]
 
-<<<<<<< HEAD
-    def parked(self, consumer: str | Consumer | type[Consumer]) -> list[Parked]:
-        """Return the parked events of the builds that are run, the one that serves and those in the making, in order of position."""
-=======
     def parked(self, consumer: Named) -> list[Parked]:
-        """Return the parked events of the build that serves (of the last one, if none does), in order of position."""
->>>>>>> main
+        """Return the parked events of the builds that are run, the one that serves and those in the making, in order of position."""
         with self._books.database.reading() as connection:
-            found = [
-                row for one in self._running(connection, consumer) for row in self._books.parked(connection, one)
-            ]
+            found = [row for one in self._running(connection, consumer) for row in self._books.parked(connection, one)]
         return sorted(found, key=lambda row: row.position)
 
     def retry(self, consumer: Named, position: int | None = None) -> int:
@@ -150,12 +143,8 @@ class Administration:
             f"no class of version {version} is among the application's consumers; only it knows that version's tables",
         )
 
-<<<<<<< HEAD
-    def _running(self, connection: sa.Connection, consumer: str | Consumer | type[Consumer]) -> list[Generation]:
+    def _running(self, connection: sa.Connection, consumer: Named) -> list[Generation]:
         """Return the builds that are run: the one that serves, and those in the making."""
-=======
-    def _generation(self, connection: sa.Connection, consumer: Named) -> Generation:
->>>>>>> main
         found = self._find(consumer)
         rows = self._books.generations(connection, found.name)
         if not rows:
