@@ -19,6 +19,7 @@ from examples.conference.seats import (
     Seats,
     SeatsAvailability,
 )
+from examples.conference.views import Availability, SeatAvailability, application, availability
 from sacho import CommandHandler, EventStore, Query, QueryItem, RecordedEvent, Subscription
 
 ROWS: Final = 6
@@ -44,10 +45,13 @@ def watch(race: Race, console: Console) -> Result:
 
 
 def show(race: Race, result: Result, console: Console) -> None:
-    """Show the entity's history, its states, and the verdict."""
+    """Show the entity's history, its states, the view of what is available, and the verdict."""
     with sacho.connect(race.url) as store:
         console.print(_history(store, race.stream))
         console.print(_states(store, race.stream))
+        view = _available(store, race.conference_id)
+    console.print(_availability(view))
+    result.faults.extend(_differences(view, result))
     console.print(
         f"{result.registrants} registrants in {result.processes} processes: {result.complete} got all they wanted, "
         f"{result.partial} a part, {result.nothing} nothing; {result.cancelled} gave their seats back."
@@ -132,6 +136,33 @@ def _states(store: EventStore, stream: str) -> Table:
         state = handler.load(stream, to=version).state
         table.add_row(str(version), _in_words(state.remaining), str(len(state.pending)), str(len(state.committed)))
     return table
+
+
+def _available(store: EventStore, conference_id: str) -> dict[str, Availability]:
+    """Let the views catch up with the log, and return what one says."""
+    with application(store) as views:
+        views.run(once=True)
+        with views.reading(SeatAvailability) as view:
+            return availability(view, conference_id)
+
+
+def _availability(view: dict[str, Availability]) -> Table:
+    table = Table(title="View of what is available")
+    for name in ("seat type", "on sale", "available"):
+        table.add_column(name, justify="left" if name == "seat type" else "right")
+    for seat_type, one in view.items():
+        table.add_row(seat_type, str(one.on_sale), str(one.available))
+    return table
+
+
+def _differences(view: dict[str, Availability], result: Result) -> list[str]:
+    """Return where the view says something else than the audit."""
+    audited = {kind: Availability(count, count - result.held[kind]) for kind, count in result.on_sale.items()}
+    return [
+        f"{kind} seats: the view says {view.get(kind)}, the audit {audited.get(kind)}"
+        for kind in dict.fromkeys([*audited, *view])
+        if view.get(kind) != audited.get(kind)
+    ]
 
 
 def _in_words(seats: Seats) -> str:

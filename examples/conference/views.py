@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections import Counter
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -17,7 +19,8 @@ from examples.conference.seats import (
     SeatsReleased,
     SeatsReserved,
 )
-from sacho.reacting import Application, Changes, DocumentView, Projection, handles
+from sacho import EventStore
+from sacho.reacting import Application, Changes, Documents, DocumentView, Projection, View, handles
 
 
 class SeatAvailability(Projection):
@@ -61,38 +64,62 @@ class SeatAvailability(Projection):
 
 
 class Attendance(msgspec.Struct, frozen=True):
-    """One reservation: what it holds, and what became of it."""
+    """One reservation: what it holds (or held, once it is over), what became of it, and when."""
 
     conference_id: str
     held: Seats
+    asked_at: datetime
+    changed_at: datetime
     state: Literal["held", "committed", "cancelled", "released"] = "held"
+
+    @property
+    def got(self) -> int:
+        """How many seats it was given, whatever became of them."""
+        return sum(self.held.values())
 
     @property
     def seats(self) -> int:
         """How many seats it holds."""
-        return sum(self.held.values()) if self.state in {"held", "committed"} else 0
+        return self.got if self.state in {"held", "committed"} else 0
 
 
 class Attendees(DocumentView[Attendance]):
     """Each reservation of each conference, by conference and reservation."""
 
-    indexed = ("conference_id", "state", "seats")
+    indexed = ("conference_id", "state", "got", "seats")
 
-    @handles(SeatsReserved, key=lambda event: f"{event.conference_id} {event.reservation_id}")
-    def reserved(self, event: SeatsReserved, _: Attendance | None) -> Attendance:
-        return Attendance(event.conference_id, event.held)
+    @handles(SeatsReserved)
+    def reserved(self, event: SeatsReserved, documents: Documents[Attendance]) -> None:
+        key, now = _key(event), documents.recorded.recorded_at
+        known = documents.get(key)
+        documents.put(key, Attendance(event.conference_id, event.held, now if known is None else known.asked_at, now))
 
-    @handles(ReservationCommitted, key=lambda event: f"{event.conference_id} {event.reservation_id}")
-    def committed(self, event: ReservationCommitted, attendance: Attendance) -> Attendance:
-        return msgspec.structs.replace(attendance, state="committed")
+    @handles(ReservationCommitted)
+    def committed(self, event: ReservationCommitted, documents: Documents[Attendance]) -> None:
+        _end(event, documents, "committed")
 
-    @handles(ReservationCancelled, key=lambda event: f"{event.conference_id} {event.reservation_id}")
-    def cancelled(self, event: ReservationCancelled, attendance: Attendance) -> Attendance:
-        return msgspec.structs.replace(attendance, state="cancelled")
+    @handles(ReservationCancelled)
+    def cancelled(self, event: ReservationCancelled, documents: Documents[Attendance]) -> None:
+        _end(event, documents, "cancelled")
 
-    @handles(SeatsReleased, key=lambda event: f"{event.conference_id} {event.reservation_id}")
-    def released(self, event: SeatsReleased, attendance: Attendance) -> Attendance:
-        return msgspec.structs.replace(attendance, state="released")
+    @handles(SeatsReleased)
+    def released(self, event: SeatsReleased, documents: Documents[Attendance]) -> None:
+        _end(event, documents, "released")
+
+
+def _key(event: SeatsReserved | ReservationCommitted | ReservationCancelled | SeatsReleased) -> str:
+    return f"{event.conference_id} {event.reservation_id}"
+
+
+def _end(
+    event: ReservationCommitted | ReservationCancelled | SeatsReleased,
+    documents: Documents[Attendance],
+    state: Literal["committed", "cancelled", "released"],
+) -> None:
+    attendance = documents.get(_key(event))
+    if attendance is not None:
+        ended = msgspec.structs.replace(attendance, state=state, changed_at=documents.recorded.recorded_at)
+        documents.put(_key(event), ended)
 
 
 class SalesByMinute(Projection):
@@ -132,7 +159,66 @@ class SalesByMinute(Projection):
             changes.execute(self.count, {**keys, "more": max(-delta, 0), "less": max(delta, 0)})
 
 
-def application(url: str | None = None) -> Application:
-    """Return the application over a store: of this URL, or of the one that the environment names."""
+class Availability(NamedTuple):
+    """What there is of a seat type."""
+
+    on_sale: int
+    available: int
+
+
+class Funnel(NamedTuple):
+    """How many reservations came how far: all that asked, got a seat, were committed; and how many gave theirs back."""
+
+    asked: int
+    held: int
+    committed: int
+    cancelled: int
+    released: int
+
+
+def availability(view: View, conference_id: str) -> dict[str, Availability]:
+    """Return what there is of each seat type, from the view of `SeatAvailability`."""
+    c = SeatAvailability.available.c
+    rows = view.execute(sa.select(c.seat_type, c.on_sale, c.available).where(c.conference_id == conference_id))
+    return {row.seat_type: Availability(row.on_sale, row.available) for row in rows}
+
+
+def funnel(view: View, conference_id: str) -> Funnel:
+    """Return how far a conference's reservations came, from the view of `Attendees`."""
+    c = Attendees.view.c
+    count, with_seats = (
+        sa.func.count().label("reservations"),
+        sa.func.count(sa.case((c.got > 0, 1))).label("with_seats"),
+    )
+    rows = view.execute(
+        sa.select(c.state, count, with_seats).where(c.conference_id == conference_id).group_by(c.state)
+    ).all()
+    of = Counter({row.state: row.reservations for row in rows})
+    return Funnel(
+        asked=of.total(),
+        held=sum(row.with_seats for row in rows),
+        committed=of["committed"] + of["released"],
+        cancelled=of["cancelled"],
+        released=of["released"],
+    )
+
+
+def sell_out(view: View, conference_id: str) -> dict[str, list[tuple[str, int]]]:
+    """Return how many seats of each type were held at the end of each minute that changed it, from `SalesByMinute`."""
+    c = SalesByMinute.sales.c
+    rows = view.execute(
+        sa.select(c.seat_type, c.minute, (c.taken - c.given_back).label("more"))
+        .where(c.conference_id == conference_id)
+        .order_by(c.seat_type, c.minute)
+    )
+    curves: dict[str, list[tuple[str, int]]] = {}
+    for row in rows:
+        curve = curves.setdefault(row.seat_type, [])
+        curve.append((row.minute, row.more + (curve[-1][1] if curve else 0)))
+    return curves
+
+
+def application(store: str | EventStore | None = None) -> Application:
+    """Return the application over a store: an open one, one of a URL, or the one that the environment names."""
     views = [SeatAvailability, Attendees, SalesByMinute]
-    return Application(url or os.environ[STORE], consumers=views)
+    return Application(store or os.environ[STORE], consumers=views)

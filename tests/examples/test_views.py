@@ -6,24 +6,40 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from examples.conference.audit import Audit
 from examples.conference.seats import (
     AddSeats,
+    AvailableSeatsChanged,
     CancelReservation,
     CommitReservation,
     MakeReservation,
     ReleaseSeats,
     RemoveSeats,
+    ReservationCancelled,
+    ReservationCommitted,
     SeatsAvailability,
     SeatsCommand,
+    SeatsReleased,
+    SeatsReserved,
     seats_stream,
 )
-from examples.conference.views import Attendees, SalesByMinute, SeatAvailability, application
-from sacho import CommandHandler
-from sacho.reacting import Application
+from examples.conference.views import (
+    Attendance,
+    Attendees,
+    Funnel,
+    SalesByMinute,
+    SeatAvailability,
+    application,
+    availability,
+    funnel,
+    sell_out,
+)
+from sacho import CommandHandler, RecordedEvent
+from sacho.reacting import Application, Projection
 from tests.conftest import ENGINES
 
 KINDS = ("general", "workshop")
@@ -51,6 +67,60 @@ def live(app: Application, conference_id: str, seed: int) -> None:
         handler.handle(stream, chance.choice(commands))
 
 
+def check(app: Application, conference_id: str) -> None:
+    """The views say what the decider's fold, the audit and the events themselves say."""
+    stream = seats_stream(conference_id)
+    state = CommandHandler(app.store, SeatsAvailability()).load(stream).state
+    log = list(app.store.read(stream))
+    audit = Audit()
+    for recorded in log:
+        audit.take(recorded)
+    with app.reading(SeatAvailability) as view:
+        seats = availability(view, conference_id)
+    assert {kind: one.available for kind, one in seats.items()} == state.remaining
+    assert {kind: one.on_sale for kind, one in seats.items()} == audit.on_sale
+    with app.reading(SalesByMinute) as view:
+        curves = sell_out(view, conference_id)
+    assert {kind: curves[kind][-1][1] for kind in KINDS} == audit.held()
+    assert curves == curves_of(log)
+    with app.reading(Attendees) as view:
+        c = Attendees.view.c
+        rows = view.execute(sa.select(c.key, c.document, c.seats).where(c.conference_id == conference_id)).all()
+        stages = funnel(view, conference_id)
+    found = {row.key.split()[1]: msgspec.json.decode(row.document, type=Attendance) for row in rows}
+    assert sum(row.seats for row in rows) == sum(audit.held().values())
+    for what, those in (("held", state.pending), ("committed", state.committed)):
+        assert {id: one.held for id, one in found.items() if one.state == what} == those
+    ends = {
+        kind: {recorded.event.reservation_id for recorded in log if isinstance(recorded.event, kind)}
+        for kind in (SeatsReserved, ReservationCommitted, ReservationCancelled, SeatsReleased)
+    }
+    assert set(found) == ends[SeatsReserved]
+    for id, one in found.items():
+        times = [recorded.recorded_at for recorded in log if getattr(recorded.event, "reservation_id", None) == id]
+        assert (one.asked_at, one.changed_at) == (times[0], times[-1])
+    assert stages == Funnel(
+        asked=len(ends[SeatsReserved]),
+        held=sum(1 for one in found.values() if sum(one.held.values())),
+        committed=len(ends[ReservationCommitted]),
+        cancelled=len(ends[ReservationCancelled]),
+        released=len(ends[SeatsReleased]),
+    )
+    assert min(stages) > 0, "a history that tries little"
+
+
+def curves_of(log: list[RecordedEvent]) -> dict[str, list[tuple[str, int]]]:
+    """What was held of each type at the end of each minute, by the events."""
+    held: Counter[str] = Counter()
+    curves: dict[str, dict[str, int]] = {}
+    for recorded in log:
+        if not isinstance(recorded.event, AvailableSeatsChanged | ReservationCommitted):
+            for kind, delta in recorded.event.deltas.items():
+                held[kind] -= delta
+                curves.setdefault(kind, {})[f"{recorded.recorded_at:%Y-%m-%d %H:%M}"] = held[kind]
+    return {kind: list(curve.items()) for kind, curve in curves.items()}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_views_say_what_the_fold_and_the_audit_say(engine: str, url_of: Callable[[str], str]) -> None:
     with application(url_of(engine)) as app:
@@ -58,24 +128,27 @@ def test_the_views_say_what_the_fold_and_the_audit_say(engine: str, url_of: Call
             live(app, f"c{seed}", seed)
         app.run(once=True)
         for conference_id in ("c1", "c2"):
-            state = CommandHandler(app.store, SeatsAvailability()).load(seats_stream(conference_id)).state
-            audit = Audit()
-            for recorded in app.store.read(seats_stream(conference_id)):
-                audit.take(recorded)
-            with app.reading(SeatAvailability) as view:
-                table = SeatAvailability.available
-                rows = view.execute(sa.select(table).where(table.c.conference_id == conference_id)).all()
-            assert {row.seat_type: row.available for row in rows} == state.remaining
-            assert {row.seat_type: row.on_sale for row in rows} == audit.on_sale
-            with app.reading(Attendees) as view:
-                c = Attendees.view.c
-                held = view.execute(
-                    sa.select(sa.func.sum(c.seats)).where(c.conference_id == conference_id)
-                ).scalar_one()
-            assert held == sum(audit.held().values())
-            with app.reading(SalesByMinute) as view:
-                sales = SalesByMinute.sales
-                curve: Counter[str] = Counter()
-                for row in view.execute(sa.select(sales).where(sales.c.conference_id == conference_id)):
-                    curve[row.seat_type] += row.taken - row.given_back
-            assert {kind: curve[kind] for kind in KINDS} == audit.held()
+            check(app, conference_id)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_views_go_on_and_are_the_same_when_rebuilt(engine: str, url_of: Callable[[str], str]) -> None:
+    with application(url_of(engine)) as app:
+        for seed in (3, 4):
+            live(app, "c1", seed)
+            app.run(once=True)
+            check(app, "c1")
+        for view in (SeatAvailability, Attendees, SalesByMinute):
+            before = contents(app, view)
+            build = app.administration.rebuild(view)
+            app.run(once=True)
+            with app.reading(view) as rebuilt:
+                assert rebuilt.generation == build
+            assert contents(app, view) == before
+        check(app, "c1")
+
+
+def contents(app: Application, projection: type[Projection]) -> list[list[tuple[object, ...]]]:
+    """All rows of a view."""
+    with app.reading(projection) as view:
+        return [sorted(map(tuple, view.execute(sa.select(table)))) for table in projection.tables.values()]

@@ -18,6 +18,9 @@ import sqlalchemy as sa
 
 from sacho import Query, QueryItem
 from sacho.reacting import Application
+from tests.proof import reacting_programs
+from tests.proof.processes import until
+from tests.proof.reacting_programs import TOTAL, Counted, Shared
 from tests.proof.view_programs import LEASE_SECONDS, Account, Accounts, Paid, Totals, application
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,13 +167,85 @@ def test_a_stopped_worker_that_wakes_after_its_lease_commits_nothing(
             process = start(url)
             with writing(app):
                 some_are_handled(app, random.Random(6))
+                # one that is stopped within its commit to SQLite holds up all others until it wakes, the writer, too
+                woken = threading.Timer(3 * LEASE_SECONDS, os.kill, (process.pid, signal.SIGCONT))
                 os.kill(process.pid, signal.SIGSTOP)
-            # one that is stopped within its commit to SQLite holds up all others until it wakes
-            woken = threading.Timer(3 * LEASE_SECONDS, os.kill, (process.pid, signal.SIGCONT))
-            woken.start()
+                woken.start()
             with app.running(lease_seconds=LEASE_SECONDS):
                 assert app.wait_for(Totals, app.store.head(), PATIENCE)
                 woken.join()
             end(process)
         app.run(once=True)
         counted(f"{url.partition(':')[0]}: workers stopped and woken / events exact", (rounds, check(app)))
+
+
+@contextmanager
+def stopping_itself(url: str, instant: str, events: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker that stops itself at one of the next events."""
+    program = [sys.executable, "-m", "tests.proof.reacting_programs", "stops", url, instant, str(events)]
+    process = subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        yield process
+    finally:
+        kill(process)
+
+
+def wait_until_stopped(process: subprocess.Popen[bytes]) -> None:
+    until(lambda: os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG))
+
+
+def append_some(app: Application, count: int) -> None:
+    for number in range(count):
+        app.store.append(f"counted-{number % 40}", [Counted(str(number % 40))])
+
+
+def check_shared(app: Application) -> int:
+    """Check the shared view against the log; return how many events it has."""
+    counts: dict[str, int] = {}
+    for recorded in app.store.read_all(Query(QueryItem(types=[Counted]))):
+        for key in (recorded.event.key, TOTAL):
+            counts[key] = counts.get(key, 0) + 1
+    with app.reading(Shared) as view:
+        rows = {row.key: row for row in view.execute(sa.select(Shared.rows))}
+    assert {key: row.n for key, row in rows.items()} == counts
+    assert {key: row.last for key, row in rows.items()} == {**counts, TOTAL: 0}
+    assert [row for row in rows.values() if row.faults] == []
+    assert [one.handled for one in app.administration.status()] == [counts[TOTAL]]
+    return counts[TOTAL]
+
+
+@pytest.mark.parametrize(
+    ("engine", "instant"), [("sqlite", "gathered"), ("postgres", "gathered"), ("postgres", "transaction")]
+)
+def test_a_worker_stopped_at_its_worst_instant_is_taken_over_and_its_commit_refused(
+    engine: str,
+    instant: str,
+    url_of: Callable[[str], str],
+    soak_count: Callable[[int], int],
+    counted: Callable[[str, object], None],
+) -> None:
+    """It sleeps until the others are done, however long. (On SQLite nobody can write while one sleeps in a transaction.)"""
+    chance, rounds, url = random.Random(7), soak_count(10), url_of(engine)
+    with reacting_programs.application(url) as app:
+        append_some(app, 40)
+        app.run(once=True)
+        for _ in range(rounds):
+            with stopping_itself(url, instant, chance.randint(1, 100)) as process:
+                append_some(app, 200)
+                wait_until_stopped(process)
+                with app.running(lease_seconds=LEASE_SECONDS):
+                    assert app.wait_for(Shared, app.store.head(), PATIENCE)
+                    before = check_shared(app)
+                    os.kill(process.pid, signal.SIGCONT)
+                    said, _ = process.communicate(timeout=PATIENCE)
+                    assert process.returncode == 0
+                    assert check_shared(app) == before
+                    refused = (
+                        said.strip() == b"LeaseLost" if instant == "gathered" else b"Error" in said or b"View" in said
+                    )
+                    assert refused, said
+                    append_some(app, 50)
+                    assert app.wait_for(Shared, app.store.head(), PATIENCE)
+        counted(f"{engine}: workers stopped when {instant} and woken / events exact", (rounds, check_shared(app)))

@@ -15,7 +15,7 @@ from sacho.reacting.building import Builder
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named
 from sacho.reacting.projection import Projection
-from sacho.reacting.tables import SERVING, Generation
+from sacho.reacting.tables import SERVING, STANDBY, Generation
 
 if TYPE_CHECKING:
     from sacho.store import EventStore
@@ -81,9 +81,10 @@ class Administration:
             ]
 
     def parked(self, consumer: Named) -> list[Parked]:
-        """Return the parked events of the build that serves (of the last one, if none does), in order of position."""
+        """Return the parked events of the builds that are run, the one that serves and those in the making, in order of position."""
         with self._books.database.reading() as connection:
-            return self._books.parked(connection, self._generation(connection, consumer))
+            found = [row for one in self._running(connection, consumer) for row in self._books.parked(connection, one)]
+        return sorted(found, key=lambda row: row.position)
 
     def retry(self, consumer: Named, position: int | None = None) -> int:
         """Ask that a parked event, or all that failed, be tried again, and those that wait behind; return how many failed ones."""
@@ -142,22 +143,25 @@ class Administration:
             f"no class of version {version} is among the application's consumers; only it knows that version's tables",
         )
 
-    def _generation(self, connection: sa.Connection, consumer: Named) -> Generation:
+    def _running(self, connection: sa.Connection, consumer: Named) -> list[Generation]:
+        """Return the builds that are run: the one that serves, and those in the making."""
         found = self._find(consumer)
         rows = self._books.generations(connection, found.name)
         if not rows:
             raise UnknownConsumer(f"checkpoint of {found.name!r}: it was never run", [])
-        return next((row.generation for row in rows if row.state == SERVING), rows[-1].generation)
+        return [row.generation for row in rows if row.state != STANDBY]
 
     def _ask(self, consumer: Named, position: int | None, action: str) -> int:
         with self._books.database.writing() as connection:
-            generation = self._generation(connection, consumer)
-            rows = [row for row in self._books.parked(connection, generation, position=position) if row.error]
-            if not rows and position is not None:
+            asked = 0
+            for generation in self._running(connection, consumer):
+                for row in self._books.parked(connection, generation, position=position):
+                    if row.error:
+                        self._books.ask(connection, generation, row.position, action)
+                        asked += 1
+            if not asked and position is not None:
                 raise UnknownConsumer(f"parked event at position {position}", [])
-            for row in rows:
-                self._books.ask(connection, generation, row.position, action)
-        return len(rows)
+        return asked
 
     def _status(
         self, connection: sa.Connection, generation: Generation, state: str, begun_at: float, head: int, now: float

@@ -246,8 +246,10 @@ class Application:
         """Tell whether the log has nothing for a consumer in a range, as far as the log can be read."""
         if self.store.head() < to:
             return False
-        pages = self.store.storage.read_all(consumer.events(), after=after, to=to, limit=1, backwards=False)
-        return not any(True for _ in pages)
+        stream = consumer.stream
+        limit = 1 if stream is None else None
+        pages = self.store.storage.read_all(consumer.events(), after=after, to=to, limit=limit, backwards=False)
+        return not any(stream in {None, row[1]} for rows in pages for row in rows)
 
     def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
         """Raise KeyParked if what was waited for lies among the parked events."""
@@ -286,7 +288,8 @@ def _checked(consumers: Iterable[Consumer | type[Consumer]]) -> Sequence[Consume
             raise InvalidConsumer(repr(one), "is no Consumer or Projection, nor an object of one")
         for other in found:
             if other.name == consumer.name and (
-                other.version == consumer.version or not isinstance(consumer, Projection)
+                other.version == consumer.version
+                or not (isinstance(consumer, Projection) and isinstance(other, Projection))
             ):
                 raise DuplicateConsumer(f"the name {consumer.name!r}", _shown(other), _shown(consumer))
         for table in getattr(consumer, "tables", {}).values():

@@ -24,6 +24,7 @@ MAKE_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('sacho makes tables fo
 
 NOBODY: Final = "written by appends"
 """The owner of the partitions of a build that no worker may take."""
+RESTS: Final = "rests: another build serves"
 FOR_EVER: Final = 1e15
 
 
@@ -178,12 +179,12 @@ class Bookkeeping:
             .values(owner=None, expires_at=0.0, token=partitions.c.token + 1)
         )
 
-    def close(self, connection: sa.Connection, generation: Generation) -> None:
+    def close(self, connection: sa.Connection, generation: Generation, owner: str = NOBODY) -> None:
         """See to it that no worker takes a partition of a build any more."""
         connection.execute(
             update(partitions)
             .where(_of(partitions, generation))
-            .values(owner=NOBODY, expires_at=FOR_EVER, token=partitions.c.token + 1)
+            .values(owner=owner, expires_at=FOR_EVER, token=partitions.c.token + 1)
         )
 
     def move_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
@@ -336,6 +337,12 @@ class Bookkeeping:
             update(parked)
             .where(_of(parked, generation), parked.c.position == position)
             .values(error=error, traceback=traceback, attempts=parked.c.attempts + 1, action=None)
+        )
+
+    def move_parked(self, connection: sa.Connection, generation: Generation, row: Parked, partition: int) -> None:
+        """Give a parked event to the partition that has its key now."""
+        connection.execute(
+            update(parked).where(_of(parked, generation), parked.c.position == row.position).values(partition=partition)
         )
 
     def unpark(self, connection: sa.Connection, generation: Generation, position: int) -> None:

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, PartitionsDiffer, ProjectionChanged
 from sacho.events import Query
-from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow
-from sacho.reacting.consumer import Consumer
+from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow
+from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.inline import register
 from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
 from sacho.reacting.tables import BUILDING, SERVING, STANDBY, Generation
@@ -103,6 +103,7 @@ class Builder:
             row = self._named(connection, version, build)[-1]
             if row.state == STANDBY:
                 self._books.change(connection, row.generation, state=BUILDING)
+                self._books.fence_off(connection, row.generation)  # its partitions may be taken again
             return row.generation
 
     def remove(self, version: int, build: int | None = None) -> list[Generation]:
@@ -145,6 +146,7 @@ class Builder:
             show(connection, self.consumer.tables, self.consumer.physical_tables(generation))
         if before is not None:
             self._books.change(connection, before, state=STANDBY)
+            self._books.close(connection, before, RESTS)  # whoever still runs it must not go on, nor say how far it is
         self._books.change(connection, generation, state=SERVING)
 
     @property
@@ -211,6 +213,8 @@ class Builder:
             if len({one.position for one in partitions}) > 1 or any(one.stopped_at for one in partitions):
                 raise PartitionsDiffer(consumer.name, len(partitions), consumer.partitions)
             self._books.deal(connection, row.generation, [furthest] * consumer.partitions)
+            for one in self._books.parked(connection, row.generation):
+                self._books.move_parked(connection, row.generation, one, partition_of(one.key, consumer.partitions))
 
     def _is_there(self, position: int) -> bool:
         """Tell whether the log has an event at a position or above, shown to readers already or not."""

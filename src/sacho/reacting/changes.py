@@ -92,7 +92,7 @@ class Changes:
             self._is_own = len(gathered)
             try:
                 handler(recorded.event, self)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, recorded) from error
             if self._open is not None:
                 self._commits.commit(recorded.position)

@@ -203,7 +203,7 @@ class Documents(Generic[D]):
                 else:
                     known[key] = method(recorded.event, known[key] if key in known else self.get(key))
                     changed[key] = recorded.position
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, recorded) from error
 
     def write(self, connection: sa.Connection) -> None:
@@ -260,7 +260,7 @@ class Documents(Generic[D]):
             if key_of is not None:
                 try:
                     key = key_of(recorded.event)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise failure(error, recorded) from error
                 if key not in known:
                     missing[key] = None

@@ -27,7 +27,7 @@ class CommitFailed(Exception):
     """What was gathered could not be written (the cause says why), and not because the database was away."""
 
 
-def failure(error: Exception, recorded: RecordedEvent) -> Exception:
+def failure(error: Exception | SystemExit, recorded: RecordedEvent) -> BaseException:
     """Return what a taking is to raise for an error that came out of a handler: machinery's own errors are not the event's."""
     if isinstance(error, HandlerFailed | CommitFailed | LeaseLost) or is_passing(error):
         return error
@@ -95,7 +95,7 @@ class Acting:
                 result = handler(recorded.event, self._consumer.delivery(recorded))
                 if inspect.iscoroutine(result):
                     asyncio.run_coroutine_threadsafe(result, self._loop()).result()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, recorded) from error
 
     def write(self, connection: sa.Connection) -> None:

@@ -136,7 +136,7 @@ class Worker:
                 except Exception as error:
                     failures += 1
                     self._met(error)
-                    self._pause(PAUSES.pause(failures + 1))
+                    self._rest(PAUSES.pause(failures + 1))
                     continue
                 if not worked:
                     self._pause(self._seconds / 4)
@@ -368,7 +368,7 @@ class Worker:
                 if attempts >= retry.attempts or self._stopping:
                     break
                 logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
-                self._pause(retry.pause(attempts + 1))
+                self._rest(retry.pause(attempts + 1))
         if attempts >= retry.attempts:
             self._give_up(recorded, error, attempts)
 
@@ -409,19 +409,24 @@ class Worker:
 
     def _do_as_asked(self) -> None:
         """Try parked events again, or drop them, as somebody has asked."""
-        with self._books.database.reading() as connection:
-            rows = self._books.parked(connection, self.generation)
-        for key in {row.key for row in rows if row.action and row.partition in self._leases}:
+        rows = self._parked_rows()
+        for partition in {row.partition for row in rows if row.action}:
+            lease = self._leases.get(partition)
+            if lease is not None and lease.stopped_at is not None:
+                self._go_on(lease, rows)
+        rows = self._parked_rows()  # anew: the events that partitions stopped at are no longer parked
+        for key in dict.fromkeys(row.key for row in rows if row.action and row.partition in self._leases):
             self._do_key([row for row in rows if row.key == key])
         with self._books.database.reading() as connection:
             self._learn_parked(connection)
 
+    def _parked_rows(self) -> list[Parked]:
+        with self._books.database.reading() as connection:
+            return self._books.parked(connection, self.generation)
+
     def _do_key(self, rows: Sequence[Parked]) -> None:
         """Go through the parked events of one key, in order, until one fails again."""
         lease = self._leases[rows[0].partition]
-        if lease.stopped_at is not None:
-            self._go_on(lease, rows)
-            return
         for row in rows:
             if row.action != "drop" and not self._unpark(row):
                 return
@@ -536,6 +541,11 @@ class Worker:
         with self._wake:
             if not self._woken and not self._stopping:
                 self._wake.wait(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, whoever calls, unless the worker is to end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopping, seconds)
 
     def _end(self) -> None:
         """Give the leases back."""

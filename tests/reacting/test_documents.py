@@ -1,0 +1,198 @@
+"""Document views: one typed document for each key, found by its columns; entity views fold by a decider."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from sacho.errors import InvalidConsumer
+from sacho.reacting import Application, Documents, DocumentView, EntityView, handles
+from tests.reacting.conftest import Place
+from tests.reacting.domain import AT_ONCE, Left, Noise, Player, Players, Scored, Scoring, caught_up, scored
+
+
+def documents(app: Application, view: type[DocumentView[Any]]) -> dict[str, Any]:
+    with app.reading(view) as found:
+        rows = found.execute(sa.select(view.view)).all()
+    return {row.key: msgspec.json.decode(row.document, type=view.document) for row in rows}
+
+
+def test_a_keyed_handler_is_given_its_document_and_returns_the_next(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 1, 2), *scored("bob", 5)])
+    place.run(Players)
+    place.store.append("game-1", scored("ann", 4))
+    place.run(Players)
+    with place.application(Players) as app:
+        assert documents(app, Players) == {"ann": Player(7, 3), "bob": Player(5, 1)}
+
+
+def test_a_document_is_gone_when_its_handler_returns_none_and_may_come_again(place: Place) -> None:
+    with place.running(Players) as app:
+        place.store.append("game-1", [*scored("ann", 1), Left("ann"), Left("nobody"), *scored("bob", 2), Left("bob")])
+        caught_up(app, Players)
+        assert documents(app, Players) == {}
+        place.store.append("game-1", [*scored("bob", 3), Left("bob"), *scored("bob", 8)])
+        caught_up(app, Players)
+        assert documents(app, Players) == {"bob": Player(8, 1)}
+
+
+def test_indexed_columns_hold_fields_and_properties_and_the_position_of_the_last_change(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 1, 2), *scored("bob", 5), Noise()])
+    place.run(Players)
+    with place.application(Players) as app, app.reading(Players) as view:
+        c = Players.view.c
+        found = view.execute(sa.select(c.key, c.points, c.average, c.as_of).order_by(c.points))
+        assert [tuple(row) for row in found] == [("ann", 3, 1.5, 2), ("bob", 5, 5.0, 3)]
+        assert view.execute(sa.select(c.key).where(c.average > 2.0)).scalars().all() == ["bob"]
+
+
+class Teams(DocumentView[Player]):
+    """All handlers are without a key: they look up, put, delete and find what they want."""
+
+    retry = AT_ONCE
+    indexed = ("points",)
+
+    @handles(Scored)
+    def scored(self, event: Scored, teams: Documents[Player]) -> None:
+        for key in (event.who[0], "all"):
+            before = teams.get(key) or Player()
+            teams.put(key, Player(before.points + event.points, teams.recorded.position))
+
+    @handles(Left)
+    def left(self, event: Left, teams: Documents[Player]) -> None:
+        for key, player in teams.find(self.view.c.points < 10):
+            assert player.points < 10
+            teams.delete(key)
+
+
+def test_a_handler_without_a_key_puts_finds_and_deletes_any(place: Place) -> None:
+    with place.running(Teams) as app:
+        place.store.append("game-1", [*scored("ann", 4, 5), *scored("bob", 20), *scored("amy", 2)])
+        caught_up(app, Teams)
+        assert documents(app, Teams) == {"a": Player(11, 4), "b": Player(20, 3), "all": Player(31, 4)}
+        place.store.append("game-1", [*scored("cid", 1), Left("x"), *scored("cid", 3)])
+        caught_up(app, Teams)
+        assert documents(app, Teams) == {
+            "a": Player(11, 4),
+            "b": Player(20, 3),
+            "c": Player(3, 7),
+            "all": Player(35, 7),
+        }
+
+
+def test_find_comes_before_changes_of_the_same_event(place: Place) -> None:
+    class Careless(Teams):
+        name = "careless"
+
+        @handles(Left)
+        def left(self, event: Left, teams: Documents[Player]) -> None:
+            teams.put("x", Player())
+            teams.find(self.view.c.points < 10)
+
+    place.store.append("game-1", [Left("x")])
+    with place.application(Careless) as app, pytest.raises(Exception, match="comes before put"):
+        app.run(once=True)
+
+
+class Rank(Enum):
+    LOW = "low"
+    HIGH = "high"
+
+
+class Card(msgspec.Struct, frozen=True):
+    rank: Rank
+    at: datetime
+    nick: str | None = None
+    is_best: bool = False
+
+
+class Cards(DocumentView[Card]):
+    """Columns of other types than numbers."""
+
+    indexed = ("rank", "at", "nick", "is_best")
+
+    @handles(Scored, key="who")
+    def scored(self, event: Scored, card: Card | None) -> Card:
+        at = datetime(2025, 1, event.points, tzinfo=UTC)
+        return Card(Rank.HIGH if event.points > 5 else Rank.LOW, at, event.who if event.points > 5 else None)
+
+
+def test_columns_may_be_enums_times_truths_and_empty(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 1), *scored("bob", 9)])
+    place.run(Cards)
+    with place.application(Cards) as app, app.reading(Cards) as view:
+        c = Cards.view.c
+        rows = {row.key: row for row in view.execute(sa.select(Cards.view))}
+        assert [(row.rank, row.nick, row.is_best) for row in (rows["ann"], rows["bob"])] == [
+            ("low", None, False),
+            ("high", "bob", False),
+        ]
+        after = view.execute(sa.select(c.key).where(c.at > datetime(2025, 1, 5, tzinfo=UTC)))
+        assert after.scalars().all() == ["bob"]
+
+
+def test_a_column_of_no_plain_type_is_refused() -> None:
+    with pytest.raises(InvalidConsumer, match="no field or property"):
+
+        class Wrong(DocumentView[Player]):
+            indexed = ("nothing",)
+
+
+def test_a_view_that_does_not_say_what_its_documents_are_is_refused() -> None:
+    with pytest.raises(InvalidConsumer, match="what its documents are"):
+
+        class Wrong(DocumentView):  # type: ignore[type-arg]
+            pass
+
+
+def test_partitions_need_keys_in_every_handler() -> None:
+    with pytest.raises(InvalidConsumer, match="need a key"):
+
+        class Wrong(DocumentView[Player]):
+            partitions = 2
+
+            @handles(Scored)
+            def scored(self, event: Scored, players: Documents[Player]) -> None: ...
+
+
+def test_documents_dealt_among_partitions_are_all_there(place: Place) -> None:
+    class DealtPlayers(Players):
+        partitions = 4
+
+    for number in range(60):
+        place.store.append(f"game-{number % 5}", scored(f"player {number % 11}", number, 1))
+    place.run(DealtPlayers)
+    place.run(Players)
+    with place.application(DealtPlayers, Players) as app:
+        assert documents(app, DealtPlayers) == documents(app, Players)
+
+
+class PlayerStates(EntityView[Player]):
+    """The state of each player's stream."""
+
+    decider = Scoring()
+    category = "player"
+
+
+def test_an_entity_view_has_the_state_of_each_stream_of_its_category(place: Place) -> None:
+    with place.running(PlayerStates) as app:
+        place.store.append("player-ann", scored("ann", 1, 2))
+        place.store.append("player-bob", [*scored("bob", 1), Left("bob")])
+        place.store.append("other-ann", scored("ann", 9))
+        place.store.append("player-ann", scored("ann", 4))
+        caught_up(app, PlayerStates)
+        assert documents(app, PlayerStates) == {"player-ann": Player(7, 3), "player-bob": Player()}
+
+
+def test_a_document_stays_exact_over_many_stops(place: Place) -> None:
+    for number in range(5):
+        place.store.append("game-1", scored("ann", *range(number * 10 + 1)))
+        place.run(Players)
+    with place.application(Players) as app:
+        points = sum(recorded.event.points for recorded in place.store.read_all())
+        assert documents(app, Players) == {"ann": Player(points, place.store.head())}
