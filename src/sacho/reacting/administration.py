@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, UnknownConsumer
 from sacho.events import Query
-from sacho.reacting.bookkeeping import Bookkeeping, Parked
-from sacho.reacting.building import Builder
+from sacho.reacting.bookkeeping import Bookkeeping, Parked, PartitionRow
+from sacho.reacting.building import NEAR_SECONDS, Builder
 from sacho.reacting.comparing import Comparison, compare
-from sacho.reacting.consumer import Consumer, Named
+from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.projection import Projection
 from sacho.reacting.tables import SERVING, STANDBY, Generation
 
@@ -33,7 +33,11 @@ class PartitionStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """How one build of a consumer stands. `lag_events` is in positions, `lag_seconds` the age of the first event not handled."""
+    """How one build of a consumer stands. `lag_events` is in positions, `lag_seconds` the age of the first event not handled.
+
+    `rate` is how many events it handled a second, over about the last ten seconds that it worked. `seconds_left` is how long
+    it will take to the log's head at that pace: 0 where it is there, None where it does not move.
+    """
 
     name: str
     version: int
@@ -45,6 +49,7 @@ class Status(NamedTuple):
     lag_seconds: float
     handled: int
     rate: float
+    seconds_left: float | None
     parked: int
     waiting: int
     partitions: tuple[PartitionStatus, ...]
@@ -76,7 +81,7 @@ class Administration:
         with self._books.database.reading() as connection:
             now = float(connection.execute(sa.select(self._books.database.now())).scalar_one())
             return [
-                self._status(connection, row.generation, row.state, row.begun_at, head, now)
+                self._status(connection, row.generation, row.state, head, now)
                 for row in self._books.generations(connection)
             ]
 
@@ -120,7 +125,7 @@ class Administration:
         """Have another version catch up and take over; at once, if it waits for that."""
         builder = self._builder_of(consumer, version)
         generation = builder.switch(version, build)
-        builder.take_over(generation)
+        builder.take_over(generation, self._store.head(), NEAR_SECONDS)
         return generation
 
     def remove(self, consumer: Named, version: int, build: int | None = None) -> list[Generation]:
@@ -163,14 +168,11 @@ class Administration:
                 raise UnknownConsumer(f"parked event at position {position}", [])
         return asked
 
-    def _status(
-        self, connection: sa.Connection, generation: Generation, state: str, begun_at: float, head: int, now: float
-    ) -> Status:
+    def _status(self, connection: sa.Connection, generation: Generation, state: str, head: int, now: float) -> Status:
         rows = self._books.partitions(connection, generation)
         parked = self._books.parked(connection, generation)
         position = min((row.position for row in rows), default=0)
         handled = sum(row.handled for row in rows)
-        last = max((row.moved_at for row in rows), default=now)
         failed = sum(1 for row in parked if row.error)
         partitions = tuple(
             PartitionStatus(
@@ -186,16 +188,31 @@ class Administration:
         lag = self._lag_seconds(generation.name, position, head)
         return Status(
             generation.name, generation.version, generation.build, state, position, head, max(0, head - position), lag,
-            handled, handled / max(last - begun_at, 0.001), failed, len(parked) - failed, partitions,
+            handled, sum(row.rate for row in rows), _seconds_left(rows, head, now), failed, len(parked) - failed, partitions,
         )  # fmt: skip
 
     def _lag_seconds(self, name: str, position: int, head: int) -> float:
         """Return the age of the first event that is not handled; 0 where there is none."""
-        consumer = next((one for one in self._consumers if one.name == name), None)
-        query = Query() if consumer is None else consumer.events()
-        for rows in self._store.storage.read_all(query, after=position, to=head, limit=1, backwards=False):
-            return max(0.0, time.time() - rows[0][9] / 1_000_000)
-        return 0.0
+        consumer = next((one for one in self._consumers if one.name == name), _All())
+        row = first_concerning(self._store.storage, consumer, position, head)
+        return 0.0 if row is None else max(0.0, time.time() - row[9] / 1_000_000)
+
+
+class _All(Consumer):
+    """Stands for one that the application does not know: any event may concern it."""
+
+    query = Query()
+
+
+def _seconds_left(rows: Sequence[PartitionRow], head: int, now: float) -> float | None:
+    """Return how long it takes all partitions to come to the head, None where one does not move."""
+    found = 0.0
+    for row in rows:
+        if row.position < head:
+            if not row.speed or row.stopped_at is not None or row.owner is None or row.expires_at < now:
+                return None
+            found = max(found, (head - row.position) / row.speed)
+    return found
 
 
 def _last(name: str, generations: Sequence[Generation]) -> Generation:

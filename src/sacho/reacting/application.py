@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
-from sacho.reacting.consumer import Consumer, Named
+from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.databases import ViewDatabase
 from sacho.reacting.declaring import EVERY
 from sacho.reacting.inline import attach
@@ -222,7 +222,7 @@ class Application:
     def _has_reached(self, consumer: Consumer, position: int, key: str | None) -> bool:
         for worker in [worker for runner in self._runners for worker in runner.workers]:
             if worker.generation.name == consumer.name and not worker.is_building and worker.consumer.partitions == 1:
-                here = worker.holds(0)
+                here = worker.has_written(0)
                 if here is not None and here >= position:
                     return True
         with self.views.reading() as connection:
@@ -246,10 +246,7 @@ class Application:
         """Tell whether the log has nothing for a consumer in a range, as far as the log can be read."""
         if self.store.head() < to:
             return False
-        stream = consumer.stream
-        limit = 1 if stream is None else None
-        pages = self.store.storage.read_all(consumer.events(), after=after, to=to, limit=limit, backwards=False)
-        return not any(stream in {None, row[1]} for rows in pages for row in rows)
+        return first_concerning(self.store.storage, consumer, after, to) is None
 
     def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
         """Raise KeyParked if what was waited for lies among the parked events."""

@@ -8,11 +8,14 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import and_, case, func, or_, select, tuple_, update
 
-from sacho.errors import LeaseLost
+from sacho.errors import LeaseLost, NewerSchema
 from sacho.reacting.databases import ViewDatabase, insert_into
+from sacho.reacting.pace import Pace
 from sacho.reacting.tables import (
+    FORMAT,
     SERVING,
     Generation,
+    format_stamp,
     generations,
     metadata,
     parked,
@@ -26,6 +29,7 @@ NOBODY: Final = "written by appends"
 """The owner of the partitions of a build that no worker may take."""
 RESTS: Final = "rests: another build serves"
 FOR_EVER: Final = 1e15
+RESTS_A_MOMENT: Final = "rests a moment: another build is about to take over"
 
 
 class Lease(NamedTuple):
@@ -61,6 +65,8 @@ class PartitionRow(NamedTuple):
     position: int
     handled: int
     moved_at: float
+    rate: float
+    speed: float
     owner: str | None
     expires_at: float
     stopped_at: int | None
@@ -76,6 +82,7 @@ class GenerationRow(NamedTuple):
     log_id: str
     epoch: int
     partitions: int
+    started: int
     begun_at: float
 
 
@@ -86,7 +93,7 @@ class Bookkeeping:
         self.database = database
 
     def make_tables(self) -> None:
-        """Make the tables that are missing."""
+        """Make the tables that are missing. Raises NewerSchema where a newer Sacho made them."""
         database = self.database
         with database.writing() as connection:
             if database.dialect == "postgresql":
@@ -94,6 +101,11 @@ class Bookkeeping:
                 if database.schema is not None:
                     connection.execute(sa.schema.CreateSchema(database.schema, if_not_exists=True))
             metadata.create_all(connection)
+            found = connection.execute(select(func.max(format_stamp.c.format))).scalar_one()
+            if found is None:
+                connection.execute(format_stamp.insert().values(format=FORMAT))
+            elif found > FORMAT:
+                raise NewerSchema(database.where, found, FORMAT)
 
     # --- generations ----------------------------------------------------------------------------------
 
@@ -111,6 +123,7 @@ class Bookkeeping:
                 row.log_id,
                 row.epoch,
                 row.partitions,
+                row.started,
                 row.begun_at,
             )
             for row in rows
@@ -127,9 +140,10 @@ class Bookkeeping:
         state: str,
         fingerprint: str,
         log: tuple[str, int],
-        starts: Sequence[int],
+        start: int,
+        count: int,
     ) -> None:
-        """Enter a new build, with a checkpoint for each partition."""
+        """Enter a new build that begins after a position, with a checkpoint for each of so many partitions."""
         now = self.database.now()
         own = generation._asdict()
         connection.execute(
@@ -139,16 +153,17 @@ class Bookkeeping:
                 fingerprint=fingerprint,
                 log_id=log[0],
                 epoch=log[1],
-                partitions=len(starts),
+                partitions=count,
+                started=start,
                 begun_at=now,
             )
         )
-        self.deal(connection, generation, starts)
+        self.deal(connection, generation, start, count)
 
-    def deal(self, connection: sa.Connection, generation: Generation, starts: Sequence[int]) -> None:
-        """Give a build its partitions, in place of those that it has, each with where it starts."""
+    def deal(self, connection: sa.Connection, generation: Generation, position: int, count: int) -> None:
+        """Give a build so many partitions, in place of those that it has, all at one position."""
         connection.execute(partitions.delete().where(_of(partitions, generation)))
-        for partition, position in enumerate(starts):
+        for partition in range(count):
             connection.execute(
                 partitions.insert().values(
                     **generation._asdict(),
@@ -156,11 +171,13 @@ class Bookkeeping:
                     position=position,
                     handled=0,
                     moved_at=self.database.now(),
+                    rate=0.0,
+                    speed=0.0,
                     token=0,
                     expires_at=0.0,
                 )
             )
-        connection.execute(update(generations).where(_of(generations, generation)).values(partitions=len(starts)))
+        connection.execute(update(generations).where(_of(generations, generation)).values(partitions=count))
 
     def change(self, connection: sa.Connection, generation: Generation, **values: Any) -> None:
         """Change facts of a build."""
@@ -173,19 +190,15 @@ class Bookkeeping:
 
     def fence_off(self, connection: sa.Connection, generation: Generation) -> None:
         """Take all partitions of a build from whoever holds them; what they have under way cannot commit any more."""
-        connection.execute(
-            update(partitions)
-            .where(_of(partitions, generation))
-            .values(owner=None, expires_at=0.0, token=partitions.c.token + 1)
-        )
+        self._take_away(connection, generation, owner=None, expires_at=0.0)
 
     def close(self, connection: sa.Connection, generation: Generation, owner: str = NOBODY) -> None:
         """See to it that no worker takes a partition of a build any more."""
-        connection.execute(
-            update(partitions)
-            .where(_of(partitions, generation))
-            .values(owner=owner, expires_at=FOR_EVER, token=partitions.c.token + 1)
-        )
+        self._take_away(connection, generation, owner=owner, expires_at=FOR_EVER)
+
+    def rest(self, connection: sa.Connection, generation: Generation, seconds: float) -> None:
+        """See to it that no worker goes on with a build for so many seconds."""
+        self._take_away(connection, generation, owner=RESTS_A_MOMENT, expires_at=self.database.now() + seconds)
 
     def move_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
         """Put all checkpoints of a build to a position at most."""
@@ -205,20 +218,24 @@ class Bookkeeping:
         """Return the leases of all partitions of a build, whoever holds them."""
         return [Lease._make(row) for row in self._of_partitions(connection, generation, Lease._fields)]
 
-    def see(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> int:
-        """Say that a worker lives, keep its leases for so many seconds more; return how many workers live."""
+    def see(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> tuple[int, int]:
+        """Say that a worker lives, keep its leases for so many seconds more; return its place among how many that live."""
         now = self.database.now()
         self._upsert_worker(connection, generation, worker)
         connection.execute(workers.delete().where(_of(workers, generation), workers.c.seen_at < now - 10 * seconds))
+        own = (
+            select(partitions.c.partition)
+            .where(_of(partitions, generation), partitions.c.owner == worker)
+            .with_for_update(skip_locked=True)  # one that is in a commit just now lives, and is not waited for
+        )
         connection.execute(
             update(partitions)
-            .where(_of(partitions, generation), partitions.c.owner == worker)
+            .where(_of(partitions, generation), partitions.c.partition.in_(own.scalar_subquery()))
             .values(expires_at=now + seconds)
         )
-        alive = (
-            select(func.count()).select_from(workers).where(_of(workers, generation), workers.c.seen_at > now - seconds)
-        )
-        return int(connection.execute(alive).scalar_one())
+        living = select(workers.c.worker).where(_of(workers, generation), workers.c.seen_at > now - seconds)
+        names = sorted(connection.execute(living).scalars())
+        return names.index(worker), len(names)
 
     def acquire(
         self,
@@ -259,20 +276,29 @@ class Bookkeeping:
         connection.execute(workers.delete().where(_of(workers, generation), workers.c.worker == worker))
 
     def advance(
-        self, connection: sa.Connection, generation: Generation, leases: Sequence[Lease], position: int, handled: int
+        self,
+        connection: sa.Connection,
+        generation: Generation,
+        leases: Sequence[Lease],
+        position: int,
+        handled: int,
+        pace: Pace | None = None,
     ) -> None:
         """Move checkpoints up to a position. Raises LeaseLost where another has taken over; the caller rolls back then.
 
-        How many events were handled is counted with the first of the partitions.
+        How many events were handled, and how fast, is counted with the first of the partitions.
         """
         c = partitions.c
+        is_first = c.partition == leases[0].partition
+        noted = {} if pace is None else {"rate": case((is_first, pace.rate), else_=0.0), "speed": pace.speed}
         moved = connection.execute(
             update(partitions)
             .where(_held(generation, leases))
             .values(
                 position=case((c.position < position, position), else_=c.position),
-                handled=c.handled + case((c.partition == leases[0].partition, handled), else_=0),
+                handled=c.handled + case((is_first, handled), else_=0),
                 moved_at=self.database.now(),
+                **noted,
             )
         )
         if moved.rowcount != len(leases):
@@ -355,6 +381,10 @@ class Bookkeeping:
         """Return columns of the partitions of a build, in order of partition."""
         found = select(*_columns(partitions, names)).where(_of(partitions, generation))
         return connection.execute(found.order_by(partitions.c.partition))
+
+    def _take_away(self, connection: sa.Connection, generation: Generation, **values: Any) -> None:
+        taken = update(partitions).where(_of(partitions, generation))
+        connection.execute(taken.values(token=partitions.c.token + 1, **values))
 
     def _upsert_worker(self, connection: sa.Connection, generation: Generation, worker: str) -> None:
         now = self.database.now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -11,14 +11,17 @@ from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, Parti
 from sacho.events import Query
 from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow
 from sacho.reacting.consumer import Consumer, partition_of
+from sacho.reacting.declaring import is_same
 from sacho.reacting.inline import register
 from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
-from sacho.reacting.tables import BUILDING, SERVING, STANDBY, Generation
+from sacho.reacting.tables import BUILDING, IN_THE_MAKING, SERVING, STANDBY, SWITCHING, Generation
 
 if TYPE_CHECKING:
     from sacho.store import EventStore
 
-FURTHEST = 2**63 - 1
+FURTHEST: Final = 2**63 - 1
+NEAR_SECONDS: Final = 2.0
+"""How old the log's head may be that a build has come to, to be said to have caught up: writers never rest."""
 
 
 def version_of(consumer: Consumer) -> int:
@@ -45,6 +48,9 @@ class Builder:
             own = [row for row in rows if row.generation.version == self._version]
             if own:
                 self._check(connection, own[-1])
+                for row in own[:-1]:
+                    if row.state != STANDBY and (row.log_id, row.epoch) == self._log():
+                        self._fit_partitions(connection, row)
             elif not any(row.generation.version > self._version for row in rows):
                 self._make(connection, 0)
 
@@ -73,10 +79,10 @@ class Builder:
                 self._books.fence_off(connection, row.generation)
                 self._books.move_all(connection, row.generation, self._store.head())
 
-    def take_over(self, generation: Generation) -> bool:
-        """Let a build serve if it is not behind the one that does; return whether it serves now.
+    def take_over(self, generation: Generation, goal: int, seconds: float) -> bool:
+        """Let a build serve if all of it is done up to `goal`, and up to where the one that serves is; return whether it does.
 
-        The one that serves is fenced off first. If the new one is behind it, it takes over once it has come that far.
+        Where the one that serves is further, it rests for up to `seconds`, so that the new one can pass it.
         """
         if is_inline(self.consumer):
             return self._take_over_inline(generation)
@@ -84,26 +90,35 @@ class Builder:
             self._lock(connection)
             rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
             row = rows.get(generation)
-            if row is None or row.state != BUILDING:
+            if row is None or row.state not in IN_THE_MAKING:
                 return row is not None and row.state == SERVING
+            reached = min(one.position for one in self._books.partitions(connection, generation))
+            if reached < goal:
+                return False
             before = self._books.serving(connection, generation.name)
             if before is not None:
                 if self._books.parked(connection, generation):
                     return False  # the one that serves may lack nothing
-                if not self._is_past(connection, row, rows[before]):
+                if not self._is_past(connection, row, rows[before], reached):
+                    self._books.rest(connection, before, seconds)
                     return False
             self._let_serve(connection, generation)
             return True
 
     def switch(self, version: int, build: int | None = None) -> Generation:
-        """Have another build of the consumer catch up and take over, the last of its version if none is named."""
+        """Have another build of the consumer catch up and take over, the last of its version if none is named.
+
+        Raises CannotSwitch; ProjectionChanged and the like where the code is no longer that of the build.
+        """
         self._check_is_projection()
         with self._books.database.writing() as connection:
             self._lock(connection)
             row = self._named(connection, version, build)[-1]
-            if row.state == STANDBY:
-                self._books.change(connection, row.generation, state=BUILDING)
-                self._books.fence_off(connection, row.generation)  # its partitions may be taken again
+            if row.state != SERVING:
+                self._check(connection, row)
+                self._books.change(connection, row.generation, state=SWITCHING)
+                if row.state not in IN_THE_MAKING:
+                    self._books.fence_off(connection, row.generation)  # its partitions may be taken again
             return row.generation
 
     def remove(self, version: int, build: int | None = None) -> list[Generation]:
@@ -114,6 +129,7 @@ class Builder:
             for row in found:
                 if row.state == SERVING:
                     raise CannotSwitch(str(row.generation), "it serves; let another version take over first")
+                self._books.fence_off(connection, row.generation)  # whoever writes them now is waited for
                 if isinstance(self.consumer, Projection):
                     drop_tables(connection, self.consumer.physical_tables(row.generation))
                 self._books.forget(connection, row.generation)
@@ -128,7 +144,7 @@ class Builder:
             state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
             (lease,) = self._books.leases(connection, generation)
             parked = self._books.parked(connection, generation)
-        if state.get(generation) == BUILDING and not parked:
+        if state.get(generation) in IN_THE_MAKING and not parked:
             register(
                 self._store,
                 self._books,
@@ -184,35 +200,48 @@ class Builder:
             create_tables(connection, self.consumer.physical_tables(generation))
         else:
             state = SERVING
-        starts = [self._start()] * self.consumer.partitions
-        self._books.enter(connection, generation, state, self.consumer.fingerprint(), self._log(), starts)
+        self._books.enter(
+            connection,
+            generation,
+            state,
+            self.consumer.fingerprint(),
+            self._log(),
+            self._start(connection),
+            self.consumer.partitions,
+        )
         return generation
 
-    def _start(self) -> int:
+    def _start(self, connection: sa.Connection) -> int:
+        """Return the position after which a new build begins: where the first one began, if that was the end of then."""
         start = self.consumer.start
+        if start == "end":
+            rows = self._books.generations(connection, self.consumer.name)
+            return next((row.started for row in rows if (row.log_id, row.epoch) == self._log()), self._store.head())
         if isinstance(start, datetime):
             return self._store.position_at(start)
-        if isinstance(start, int):
-            return start
-        return self._store.head() if start == "end" else 0
+        return start if isinstance(start, int) else 0
 
     def _check(self, connection: sa.Connection, row: GenerationRow) -> None:
         consumer = self.consumer
         log = self._log()
         if (row.log_id, row.epoch) != log:
             raise ForeignCheckpoint(consumer.name, (row.log_id, row.epoch), log)
-        if isinstance(consumer, Projection) and row.fingerprint != consumer.fingerprint():
+        if isinstance(consumer, Projection) and not is_same(row.fingerprint, consumer.fingerprint()):
             raise ProjectionChanged(consumer.name, consumer.version)
-        partitions = self._books.partitions(connection, row.generation)
         if is_inline(consumer) and row.state == SERVING:
             return
-        furthest = max((one.position for one in partitions), default=0)
+        furthest = max((one.position for one in self._books.partitions(connection, row.generation)), default=0)
         if furthest > self._store.head() and not self._is_there(furthest):
             raise CheckpointAhead(consumer.name, furthest, self._store.head())
+        self._fit_partitions(connection, row)
+
+    def _fit_partitions(self, connection: sa.Connection, row: GenerationRow) -> None:
+        """Deal a build as many partitions as the consumer declares. Raises PartitionsDiffer where they stand apart."""
+        consumer, partitions = self.consumer, self._books.partitions(connection, row.generation)
         if len(partitions) != consumer.partitions:
             if len({one.position for one in partitions}) > 1 or any(one.stopped_at for one in partitions):
                 raise PartitionsDiffer(consumer.name, len(partitions), consumer.partitions)
-            self._books.deal(connection, row.generation, [furthest] * consumer.partitions)
+            self._books.deal(connection, row.generation, partitions[0].position, consumer.partitions)
             for one in self._books.parked(connection, row.generation):
                 self._books.move_parked(connection, row.generation, one, partition_of(one.key, consumer.partitions))
 
@@ -221,12 +250,11 @@ class Builder:
         pages = self._store.storage.read_all(Query(), after=position - 1, to=FURTHEST, limit=1, backwards=False)
         return any(True for _ in pages)
 
-    def _is_past(self, connection: sa.Connection, new: GenerationRow, old: GenerationRow) -> bool:
+    def _is_past(self, connection: sa.Connection, new: GenerationRow, old: GenerationRow, reached: int) -> bool:
         """Fence the old build off, and tell whether the new one is as far as it came in the log as it is."""
         self._books.fence_off(connection, old.generation)
         if (old.log_id, old.epoch) != (new.log_id, new.epoch):
             return True
-        reached = min(one.position for one in self._books.partitions(connection, new.generation))
         furthest = max(one.position for one in self._books.partitions(connection, old.generation))
         return reached >= furthest or (furthest > self._store.head() and not self._is_there(furthest))
 

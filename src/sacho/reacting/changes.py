@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,8 @@ from sacho.reacting.taking import Commits, failure
 
 if TYPE_CHECKING:
     from sacho.reacting.projection import Projection
+
+logger = logging.getLogger("sacho.reacting")
 
 Change: TypeAlias = tuple[sa.Executable, Mapping[str, Any] | None]
 
@@ -64,7 +67,10 @@ class Changes:
         return self._open.execute(statement, values or {}).all()
 
     def after_commit(self, effect: Callable[[], object]) -> None:
-        """Have something called once the event is in the view; never while a build replays. A crash may leave it out."""
+        """Have something called once the event is in the view; never while a build replays.
+
+        A crash may leave it out; what it raises is logged. What must happen belongs into a plain consumer.
+        """
         if self._projection.inline:
             raise InvalidConsumer(self._projection.name, "what is written by an append has no effects after its commit")
         if not self.is_replay:
@@ -107,7 +113,10 @@ class Changes:
         self._is_own = 0
         effects, self._effects = self._effects, []
         for effect in effects:
-            effect()
+            try:
+                effect()
+            except (Exception, SystemExit):  # the event is in the view, and no other is to blame
+                logger.exception("%s: an effect after the commit failed", self._projection.name)
 
     def discard(self) -> None:
         """Forget what was gathered."""

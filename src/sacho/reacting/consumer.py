@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 from zlib import crc32
 
@@ -17,6 +17,9 @@ from sacho.errors import InvalidConsumer
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.declaring import EVERY, Handler, checked_name, code_of, default_name, fingerprint, handlers_of
 from sacho.store.ids import derived_id
+
+if TYPE_CHECKING:
+    from sacho.storage.port import Row, Storage
 
 Named: TypeAlias = "str | Consumer | type[Consumer]"
 """A consumer, by its class, an instance or its name."""
@@ -79,12 +82,17 @@ class Consumer:
     @classmethod
     def fingerprint(cls) -> str:
         """Return what tells this consumer from a changed one of the same name and version: its declaration and its code."""
-        return fingerprint([*cls.shape(), *code_of(cls)])
+        return fingerprint(cls.shape(), cls.code())
 
     @classmethod
     def shape(cls) -> Sequence[object]:
         """Return what its tables and its events are, for the fingerprint."""
         return [cls.events(), cls.stream, sorted((type, handler.method) for type, handler in cls.handlers.items())]
+
+    @classmethod
+    def code(cls) -> str | None:
+        """Return its code, for the fingerprint; None where it cannot be read."""
+        return code_of(cls)
 
     def handler(self, type: str) -> Callable[..., Any] | None:
         """Return the method for a type of event, or None."""
@@ -99,6 +107,17 @@ class Consumer:
 def partition_of(key: str, count: int) -> int:
     """Return the partition of a key."""
     return crc32(key.encode()) % count if count > 1 else 0
+
+
+def first_concerning(storage: Storage, consumer: Consumer, after: int, to: int) -> Row | None:
+    """Return the first event in a range of positions that concerns a consumer, as it is stored, or None."""
+    stream = consumer.stream
+    limit = 1 if stream is None else None
+    for rows in storage.read_all(consumer.events(), after=after, to=to, limit=limit, backwards=False):
+        found = next((row for row in rows if stream in {None, row[1]}), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _check(cls: type[Consumer]) -> None:

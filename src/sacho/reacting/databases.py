@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sacho.store import EventStore
 
 BUSY_SECONDS: Final = 30.0
+CHANGES_AT_ONCE: Final = {"sqlite": 20_000, "postgresql": 1_000}
+"""How many changes one transaction is for. PostgreSQL slows down where one transaction changes a row again and again."""
 _PASSING_SQLITE: Final = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -49,6 +51,7 @@ class ViewDatabase:
         self.dialect = dialect
         self.where = where
         self.schema = schema
+        self.changes_at_once = CHANGES_AT_ONCE[dialect]
         self._held = ExitStack()
         self.engine = self._engine(connect, is_writing=False)
         """For reading: SQLAlchemy's engine, whose transactions never lock anything."""
@@ -99,14 +102,23 @@ class ViewDatabase:
         self._writer.dispose()
         self._held.close()
 
+    def told(self, error: Exception) -> Exception:
+        """Return an error as users are told of it: ViewsUnreachable for one that lies outside of the statement."""
+        if isinstance(error, DBAPIError) and is_passing(error):
+            found = ViewsUnreachable(self.where, _first_line(error))
+            found.__cause__ = error
+            return found
+        return error
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
-            if is_passing(error):
-                raise ViewsUnreachable(self.where, _first_line(error)) from error
-            raise
+            told = self.told(error)
+            if told is error:
+                raise
+            raise told from error
 
     def _engine(self, connect: Callable[[], Any], *, is_writing: bool) -> sa.Engine:
         driver = "sqlite+pysqlite://" if self.dialect == "sqlite" else "postgresql+psycopg://"
@@ -175,7 +187,8 @@ def _busy_patiently(connection: Any, _: object) -> None:
 
 def _prepare_sqlite(connection: Any) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    # Of processes that open a new file at once, one makes it WAL, which SQLite's own waiting does not wait for.
+    until_free(lambda: connection.execute("PRAGMA journal_mode = WAL"), BUSY_SECONDS)
     connection.execute("PRAGMA synchronous = NORMAL")
 
 

@@ -18,6 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 EVERY: Final = "*"
 """`@handles("*")` marks the method for events of types that no other method handles."""
 
+SETTINGS: Final = frozenset({"version", "partitions", "independent_keys", "retry", "most_parked", "takes_over"})
+"""What a class says of how it is run, which makes no difference to what comes of it."""
+_NOT_CODE: Final = {"sacho", "typing"}
 _ATTRIBUTE: Final = "__sacho_handles__"
 _NAME: Final = re.compile("[a-z][a-z0-9_-]{0,39}")
 _WORDS: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -85,24 +88,46 @@ def checked_name(cls: type, name: object) -> str:
     return name
 
 
-def code_of(cls: type) -> Iterator[str]:
-    """Yield the code of a class and of its bases that are not Sacho's, without comments, docstrings and layout.
+def code_of(cls: type, *functions: Callable[..., Any]) -> str | None:
+    """Return the code of a class, of its bases that are not Sacho's, and of functions that it uses.
 
-    The same code gives the same text on every version of Python. Nothing where there is no source, as in some shells.
+    Comments, docstrings, layout and settings are no part of it. The same code gives the same text on every version of
+    Python. None where a part has no source, as in some shells.
     """
-    for base in cls.__mro__:
-        if base is object or base.__module__.partition(".")[0] in {"sacho", "typing"}:
-            continue
+    texts = []
+    bases = [one for one in cls.__mro__ if one is not object and one.__module__.partition(".")[0] not in _NOT_CODE]
+    parts: list[Any] = [*bases, *functions]
+    for one in parts:
         try:
-            source = textwrap.dedent(inspect.getsource(base))
-            yield "".join(_canonical(ast.parse(source)))
+            module = ast.parse(textwrap.dedent(inspect.getsource(one)))
         except (OSError, TypeError, SyntaxError):
-            yield base.__qualname__
+            return None
+        for part in module.body:
+            if isinstance(part, ast.ClassDef):
+                part.body = [one for one in part.body if not _names_of(one) & SETTINGS]
+        texts.append("".join(_canonical(module)))
+    return "\x00".join(texts)
 
 
-def fingerprint(parts: Iterable[object]) -> str:
-    """Return a short digest of parts, by their texts, in order."""
-    return sha256("\x00".join(map(str, parts)).encode()).hexdigest()[:32]
+def fingerprint(shape: Iterable[object], code: str | None) -> str:
+    """Return short digests of a shape, by the texts of its parts in order, and of the code, if it is known: `shape.code`."""
+    return f"{_digest(chr(0).join(map(str, shape)))}.{'' if code is None else _digest(code)}"
+
+
+def is_same(one: str, other: str) -> bool:
+    """Tell whether two fingerprints are of the same thing, as far as both know."""
+    (shape, _, code), (other_shape, _, other_code) = one.partition("."), other.partition(".")
+    return shape == other_shape and (code == other_code or not (code and other_code))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def _names_of(part: ast.stmt) -> set[str]:
+    """Return the names that a statement of a class gives values to."""
+    targets = part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _canonical(node: object) -> Iterator[str]:

@@ -25,7 +25,7 @@ from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidQuery
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.databases import insert_into
-from sacho.reacting.declaring import Handler, default_name
+from sacho.reacting.declaring import Handler, code_of, default_name
 from sacho.reacting.projection import Projection
 from sacho.reacting.taking import Commits, Taking, failure
 
@@ -116,6 +116,11 @@ class EntityView(DocumentView[S]):
     def events(cls) -> Query:
         """Return the events of the category."""
         return Query(QueryItem(categories=[cls.category]))
+
+    @classmethod
+    def code(cls) -> str | None:
+        """Return its code and that of the decider's `evolve`."""
+        return code_of(cls, cls.decider.evolve)
 
     def handler(self, type: str) -> Callable[..., Any] | None:
         """Return the fold, for every type."""

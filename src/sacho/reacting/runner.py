@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -16,10 +18,10 @@ import sqlalchemy as sa
 
 from sacho.errors import ConsumerStopped
 from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow
-from sacho.reacting.building import Builder, version_of
+from sacho.reacting.building import NEAR_SECONDS, Builder, version_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.projection import Projection, is_inline
-from sacho.reacting.tables import BUILDING, SERVING, Generation
+from sacho.reacting.tables import IN_THE_MAKING, SERVING, SWITCHING, Generation
 from sacho.reacting.taking import Acting, Taking
 from sacho.reacting.worker import Worker
 
@@ -55,6 +57,9 @@ class Runner:
         self._loop = loop
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._workers: dict[Generation, tuple[Worker, threading.Thread]] = {}
+        self._leaving: list[threading.Thread] = []
+        self._goals: dict[Generation, tuple[int, float]] = {}
+        """What builds have to come to, and since when that is asked of them."""
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -84,7 +89,7 @@ class Runner:
         with self._lock:
             for worker in self.workers:
                 worker.stop()
-            for _, thread in self._workers.values():
+            for thread in [*self._leaving, *(thread for _, thread in self._workers.values())]:
                 thread.join()
             self._workers.clear()
         if self._own_loop is not None:
@@ -113,7 +118,7 @@ class Runner:
                         stopped.append((row.generation, one))
                     elif max(one.position, here or 0) < position:
                         is_done = False
-                if row.state == BUILDING and self._is_automatic(row.generation):
+                if self._takes_over(row):
                     is_done = is_done and bool(stopped or parked)
         if is_done and stopped:
             generation, one = stopped[0]
@@ -136,24 +141,27 @@ class Runner:
                 return
             with self._books.database.reading() as connection:
                 wanted = {row.generation: row for row in self._rows(connection)}
-            for generation in [one for one in self._workers if one not in wanted]:
-                worker, thread = self._workers.pop(generation)
-                worker.lose()
-                thread.join()
+            for generation, (worker, thread) in list(self._workers.items()):
+                if generation not in wanted:
+                    worker.lose()  # whatever it has in hand: nobody waits for it but the end
+                if generation not in wanted or worker.has_ended:
+                    self._leaving = [one for one in [*self._leaving, thread] if one.is_alive()]
+                    del self._workers[generation]
             for generation, row in wanted.items():
                 if generation not in self._workers:
                     self._workers[generation] = self._begin(row)
             if not self._workers:
                 return
-            alive = {}
+            shares = {}
             with self._books.database.writing() as connection:
                 for generation in self._workers:
-                    alive[generation] = self._books.see(connection, generation, self.name, self._seconds)
-            for generation, (worker, thread) in list(self._workers.items()):
-                worker.workers_alive = alive[generation]
-                worker.is_building = wanted[generation].state == BUILDING
+                    shares[generation] = self._books.see(connection, generation, self.name, self._seconds)
+            for generation, (worker, thread) in self._workers.items():
+                worker.place, worker.workers_alive = shares[generation]
+                worker.is_building = wanted[generation].state in IN_THE_MAKING
+                worker.takes_over = self._takes_over(wanted[generation])
                 worker.poke(balance=True)
-                if not thread.is_alive():
+                if thread.ident is None:
                     thread.start()
 
     def _rows(self, connection: sa.Connection) -> list[GenerationRow]:
@@ -178,9 +186,11 @@ class Runner:
             if (builder.consumer.name, version_of(builder.consumer)) == (generation.name, generation.version)
         )
 
-    def _is_automatic(self, generation: Generation) -> bool:
-        consumer = self._builder(generation).consumer
-        return isinstance(consumer, Projection) and consumer.takes_over == "automatic"
+    def _takes_over(self, row: GenerationRow) -> bool:
+        """Tell whether a build is one in the making that takes over once it has caught up."""
+        consumer = self._builder(row.generation).consumer
+        is_automatic = isinstance(consumer, Projection) and consumer.takes_over == "automatic"
+        return row.state == SWITCHING or (row.state in IN_THE_MAKING and is_automatic)
 
     def _begin(self, row: GenerationRow) -> tuple[Worker, threading.Thread]:
         builder = self._builder(row.generation)
@@ -194,7 +204,7 @@ class Runner:
             row.generation,
             self._taking,
             name=self.name,
-            is_building=row.state == BUILDING,
+            is_building=row.state in IN_THE_MAKING,
             seconds=self._seconds,
             moved=self._moved,
             caught_up=self._caught_up,
@@ -206,16 +216,31 @@ class Runner:
         consumer = worker.consumer
         return consumer.taking(worker) if isinstance(consumer, Projection) else Acting(consumer, self._given_loop)
 
-    def _caught_up(self, worker: Worker) -> None:
-        """Let a build that has caught up take over, unless it waits to be told to."""
-        if worker.is_building and self._is_automatic(worker.generation):
-            builder = self._builder(worker.generation)
-            if builder.take_over(worker.generation):
+    def _caught_up(self, worker: Worker, head: int) -> None:
+        """Let a build take over that has come near the log's head, unless it waits to be told to."""
+        if worker.is_building and worker.takes_over and worker.has_reached(goal := self._goal(worker.generation, head)):
+            rest = max(self._seconds, NEAR_SECONDS)
+            if self._builder(worker.generation).take_over(worker.generation, goal, rest):
                 worker.is_building = False
                 if is_inline(worker.consumer):
                     worker.lose()
+                self._let_others_rest(worker)
                 logger.info("%s serves now", worker.generation)
         self._moved(worker)
+
+    def _goal(self, generation: Generation, head: int) -> int:
+        """Return the head that a build has to have come to: as it was a moment ago, so that several workers may meet there."""
+        now = time.monotonic()
+        goal, since = self._goals.get(generation, (0, -math.inf))
+        if now - since > NEAR_SECONDS:
+            goal, _ = self._goals[generation] = head, now
+        return goal
+
+    def _let_others_rest(self, worker: Worker) -> None:
+        """See to it that builds which served before one of them do not say any more how far the view is."""
+        for other in self.workers:
+            if other is not worker and other.generation.name == worker.generation.name and not other.is_building:
+                other.lose()
 
     def _risen(self, head: int) -> None:
         for worker in self.workers:
@@ -232,9 +257,9 @@ class Runner:
             return self._own_loop
 
 
-def _run_states(consumer: Consumer) -> set[str]:
+def _run_states(consumer: Consumer) -> frozenset[str]:
     """Return in which states a build is run by the runner: an inline one is written by the appends once it serves."""
-    return {BUILDING} if is_inline(consumer) else {BUILDING, SERVING}
+    return IN_THE_MAKING if is_inline(consumer) else IN_THE_MAKING | {SERVING}
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -27,6 +27,7 @@ generations = Table(
     Column("log_id", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("partitions", Integer, nullable=False),
+    Column("started", BigInteger, nullable=False),
     Column("begun_at", Double, nullable=False),
 )
 """What a consumer has been built as: each version, and each time that a version was built again."""
@@ -39,6 +40,8 @@ partitions = Table(
     Column("position", BigInteger, nullable=False),
     Column("handled", BigInteger, nullable=False),
     Column("moved_at", Double, nullable=False),
+    Column("rate", Double, nullable=False),
+    Column("speed", Double, nullable=False),
     Column("owner", Text),
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Double, nullable=False),
@@ -84,9 +87,16 @@ handled = Table(
 )
 """Ids of messages whose effects are in this database."""
 
+format_stamp = Table("sacho_views_format", metadata, Column("format", Integer, primary_key=True, autoincrement=False))
+"""Which format of these tables a database has, in one row."""
+FORMAT = 1
+
 BUILDING = "building"
+SWITCHING = "switching"
+"""Being built, and told to take over, whatever the class says of that."""
 SERVING = "serving"
 STANDBY = "standby"
+IN_THE_MAKING = frozenset({BUILDING, SWITCHING})
 
 
 class Generation(NamedTuple):

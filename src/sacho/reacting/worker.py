@@ -10,8 +10,10 @@ import logging
 import threading
 import time
 import traceback
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -22,6 +24,7 @@ from sacho.events import Query, RawEvent, RecordedEvent
 from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
+from sacho.reacting.pace import Pace
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking
 
@@ -33,9 +36,11 @@ logger = logging.getLogger("sacho.reacting")
 
 MOST_EVENTS: Final = 1_000_000
 """How many events a batch has at most; mostly it ends before, by its changes or its time."""
-MOST_CHANGES: Final = 20_000
 MOST_SECONDS: Final = 0.5
-"""For how long a batch is gathered at most: so long a stop may take, and so far a view may lag while it catches up."""
+"""For how long a batch is gathered at most: so far a view may lag while it catches up."""
+MOST_AT_ONCE: Final = 1_000
+SLICE_SECONDS: Final = 0.02
+"""For about how long events are handled before the worker looks up: so long a stop waits, or one handler if that takes longer."""
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a database or log that does not answer is asked again."""
 LAZY_SECONDS: Final = 1.0
@@ -57,13 +62,15 @@ class Worker:
         is_building: bool,
         seconds: float,
         moved: Callable[[Worker], None],
-        caught_up: Callable[[Worker], None],
+        caught_up: Callable[[Worker, int], None],
     ) -> None:
         self.consumer = consumer
         self.generation = generation
         self.name = name
         self.is_building = is_building
-        self.workers_alive = 1
+        self.takes_over = False
+        self.place, self.workers_alive = 0, 1
+        """This worker's place among those that live, and how many they are: by these they share."""
         self.error: str | None = None
         """What the worker last met and has not got over."""
         self._store = store
@@ -73,10 +80,19 @@ class Worker:
         self._caught_up = caught_up
         self._query = consumer.events()
         self._leases: dict[int, Lease] = {}
+        self._passed = 0
+        """Up to where nothing concerns the consumer, behind what is written."""
         self._saved_at = 0.0
+        self._pace = Pace()
         self._limit = MOST_EVENTS
         self._bound: int | None = None
         self._handled = 0
+        self._in_hand: Sequence[RecordedEvent] = ()
+        self._counted = 0
+        """How many of the events in hand are counted as handled already."""
+        self._slice = 1
+        self._tried = (0, 0)
+        """The position of the event that failed last, and how often it did."""
         self._held_keys: set[str] = set()
         self._failed_keys = 0
         self._held_rows: list[dict[str, Any]] = []
@@ -93,13 +109,24 @@ class Worker:
     # --- for others -----------------------------------------------------------------------------------
 
     @property
-    def position(self) -> int | None:
-        """Up to which position all partitions held here are done; None while none is held. Ahead of what is written."""
-        leases = self._leases.values()
-        return min((lease.position for lease in leases), default=None) if leases else None
+    def has_ended(self) -> bool:
+        """Whether it was lost, or died of something that it was not made for; another may begin in its place."""
+        return self._gone
 
     def holds(self, partition: int) -> int | None:
-        """Return the position of a partition that is held here, or None."""
+        """Return up to where a partition that is held here is done, written or not; None if it is not held."""
+        lease = self._leases.get(partition)
+        if lease is None or lease.stopped_at is not None:
+            return None if lease is None else lease.position
+        return max(lease.position, self._passed)
+
+    def has_reached(self, position: int) -> bool:
+        """Tell whether all partitions that are held here, at least one, are done up to a position."""
+        leases = list(self._leases.values())
+        return bool(leases) and min(lease.position for lease in leases) >= position
+
+    def has_written(self, partition: int) -> int | None:
+        """Return the position of a partition that is held here, as it was last written; or None."""
         lease = self._leases.get(partition)
         return None if lease is None else lease.position
 
@@ -122,39 +149,48 @@ class Worker:
 
     def run(self) -> None:
         """Work until stopped."""
-        failures = 0
         try:
-            while not self._stopping:
-                try:
-                    worked = self._turn()
-                    failures, self.error = 0, None
-                except (LeaseLost, StoreClosed, StoreForked) as error:
-                    self._forget()
-                    if not isinstance(error, LeaseLost):
-                        return
-                    continue
-                except Exception as error:
-                    failures += 1
-                    self._met(error)
-                    self._rest(PAUSES.pause(failures + 1))
-                    continue
-                if not worked:
-                    self._pause(self._seconds / 4)
+            self._work()
+        except BaseException:
+            logger.exception("%s: the worker ended; another begins in its place", self.generation)
+            self._gone = True
         finally:
             self._end()
+
+    def _work(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                worked = self._turn()
+                failures, self.error = 0, None
+            except (LeaseLost, StoreClosed, StoreForked) as error:
+                self._forget()
+                if not isinstance(error, LeaseLost):
+                    return
+                continue
+            except Exception as error:
+                failures += 1
+                self._met(self._books.database.told(error))
+                self._rest(PAUSES.pause(failures + 1))
+                continue
+            if not worked:
+                self._wait()
 
     # --- what a taking asks (see taking.Commits) ------------------------------------------------------
 
     def commit(self, position: int) -> None:
         """Write what was gathered, with the checkpoints at a position, if the leases still hold."""
+        self._count(position)
         leases = self._active()
-        is_lazy = not (self._taking.size or self._handled or self._held_rows or self._connection)
-        if is_lazy and time.monotonic() - self._saved_at < LAZY_SECONDS:
-            self._reached(leases, position)
+        is_idle = not (self._taking.size or self._handled or self._held_rows or self._connection)
+        if is_idle and not self.is_building and time.monotonic() - self._saved_at < LAZY_SECONDS:
+            self._passed = max(self._passed, position)
+            self._moved(self)
             return
+        self._pace.note(self._handled, max(0, position - min((lease.position for lease in leases), default=position)))
         try:
             connection = self._opened()
-            self._books.advance(connection, self.generation, leases, position, self._handled)
+            self._books.advance(connection, self.generation, leases, position, self._handled, self._pace)
             self._taking.write(connection)
             held = [row for row in self._held_rows if row["position"] <= position]
             self._books.park(connection, self.generation, held)
@@ -222,43 +258,77 @@ class Worker:
         active = self._active()
         if not active:
             return False
-        head = self._store.head()
-        low = min(lease.position for lease in active)
+        head, low = self._store.head(), self._low()
         if head <= low:
             if is_due:
                 self.commit(low)
-            self._caught_up(self)
+            self._caught_up(self, head)
             return False
         try:
             self._batch(low, head if self._bound is None else min(head, self._bound))
-            if self.is_building and self.position == head:
-                self._caught_up(self)
+            if self.is_building:
+                self._caught_up(self, head)
         except HandlerFailed as failed:
             self._split_at(failed)
         except CommitFailed as failed:
             self._split_in_two(failed)
         return True
 
+    def _low(self) -> int:
+        """Return up to where all partitions that are held and have not stopped are done."""
+        return max(self._passed, min((lease.position for lease in self._active()), default=0))
+
     def _batch(self, low: int, to: int) -> None:
         """Take events after `low`, as many as a batch may have, and commit."""
         if to <= low:
             self._bound = None
             return
-        started, count = time.monotonic(), 0
+        ends, count = time.monotonic() + MOST_SECONDS, 0
         limit = self._limit if self._limit < MOST_EVENTS else None
         for rows in self._store.storage.read_all(self._query, after=low, to=to, limit=limit, backwards=False):
             events = self._ours(rows)
-            self._take(events)
-            self._handled += len(events)
+            taken = self._take_until(events, ends)
             count += len(rows)
-            is_over = time.monotonic() - started > MOST_SECONDS or self._stopping
-            if is_over or count >= self._limit or self._taking.size >= MOST_CHANGES:
+            if taken < len(events):
+                to = events[taken].position - 1
+                self._held_rows = [row for row in self._held_rows if row["position"] <= to]
+                break
+            if count >= self._limit or self._is_over(ends):
                 to = rows[-1][0]
                 break
         self.commit(to)
         if self._bound is not None and to >= self._bound:
             self._bound = None
         self._limit = min(MOST_EVENTS, self._limit * 2)
+
+    def _take_until(self, events: Sequence[RecordedEvent], ends: float) -> int:
+        """Take events in slices, at least one, until all are taken or the batch is over; return how many were."""
+        place = 0
+        while place < len(events):
+            self._in_hand, self._counted = events[place : place + self._slice], 0
+            began = time.monotonic()
+            self._take(self._in_hand)
+            took = time.monotonic() - began
+            self._count(self._in_hand[-1].position)
+            place += len(self._in_hand)
+            self._in_hand = ()
+            if took > SLICE_SECONDS:
+                self._slice = max(1, self._slice // 2)
+            elif took < SLICE_SECONDS / 4:
+                self._slice = min(MOST_AT_ONCE, 2 * self._slice)
+            if self._is_over(ends):
+                break
+        return place
+
+    def _is_over(self, ends: float) -> bool:
+        """Tell whether a batch has taken as much, or as long, as it may."""
+        return self._stopping or self._taking.size >= self._books.database.changes_at_once or time.monotonic() > ends
+
+    def _count(self, position: int) -> None:
+        """Count as handled what is in hand up to a position."""
+        upto = bisect_right(self._in_hand, position, lo=self._counted, key=attrgetter("position"))
+        self._handled += upto - self._counted
+        self._counted = upto
 
     def _ours(self, rows: Sequence[Row]) -> list[RecordedEvent]:
         """Return the events of the partitions held here that are not done yet; keep those back whose key is parked."""
@@ -326,16 +396,17 @@ class Worker:
     def _split_at(self, failed: HandlerFailed) -> None:
         """Commit what stands before an event that failed, then see to the event alone."""
         position = failed.recorded.position
+        self._tried = (position, self._times_tried(position) + 1)
         if self._taking.acts_at_once:
-            self._handled = max(self._handled, 1)
             self.commit(position - 1)
-        else:
-            self._restart()
-        low = min(lease.position for lease in self._active())
-        if low < position - 1:
+        self._restart()
+        if self._low() < position - 1:
             self._bound = position - 1
             return
-        self._insist(failed.recorded)
+        self._insist(failed.recorded, failed.__cause__ or failed)
+
+    def _times_tried(self, position: int) -> int:
+        return self._tried[1] if self._tried[0] == position else 0
 
     def _split_in_two(self, failed: CommitFailed) -> None:
         """Go through a batch again in smaller parts, until the event is alone that cannot be written."""
@@ -344,9 +415,8 @@ class Worker:
         if count > 1 and self._limit > 1:
             self._limit = max(1, min(count, self._limit) // 2)
             return
-        low = min(lease.position for lease in self._active())
         for rows in self._store.storage.read_all(
-            self._query, after=low, to=self._store.head(), limit=1, backwards=False
+            self._query, after=self._low(), to=self._store.head(), limit=1, backwards=False
         ):
             events = self._ours(rows)
             if events:
@@ -354,10 +424,17 @@ class Worker:
             else:
                 self.commit(rows[-1][0])
 
-    def _insist(self, recorded: RecordedEvent) -> None:
-        """Try one event again and again; then park it, or stop."""
-        retry, attempts = self.consumer.retry, 0
+    def _insist(self, recorded: RecordedEvent, error: BaseException | None = None) -> None:
+        """Try one event again and again (it failed with `error` just now, if at all); then park it, or stop."""
+        retry, attempts = self.consumer.retry, self._times_tried(recorded.position)
         while True:
+            if error is not None:
+                if attempts >= retry.attempts:
+                    break
+                logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
+                self._rest(retry.pause(attempts + 1))
+                if self._stopping:
+                    return
             attempts += 1
             try:
                 self._alone(recorded)
@@ -365,18 +442,14 @@ class Worker:
             except (HandlerFailed, CommitFailed) as failed:
                 error = failed.__cause__ or failed
                 self._restart()
-                if attempts >= retry.attempts or self._stopping:
-                    break
-                logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
-                self._rest(retry.pause(attempts + 1))
-        if attempts >= retry.attempts:
-            self._give_up(recorded, error, attempts)
+        self._give_up(recorded, error, attempts)
 
     def _alone(self, recorded: RecordedEvent) -> None:
         """Handle one event and commit it."""
-        self._take(self._decoded(self._store.storage.find([recorded.stored_id])))
-        self._handled = 1
+        self._in_hand, self._counted = self._decoded(self._store.storage.find([recorded.stored_id])), 0
+        self._take(self._in_hand)
         self.commit(recorded.position)
+        self._in_hand = ()
 
     def _give_up(self, recorded: RecordedEvent, error: BaseException, attempts: int) -> None:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
@@ -442,9 +515,13 @@ class Worker:
         )
         try:
             events = self._decoded(rows[0])
+            if self._taking.acts_at_once:
+                self._take(events)  # however long it takes: no lock is held
             self._books.unpark(self.begin(), self.generation, row.position)
-            self._take(events)
-            self.commit(min(lease.position for lease in self._active()))
+            if not self._taking.acts_at_once:
+                self._take(events)
+            self._handled = len(events)
+            self.commit(self._low())
         except (HandlerFailed, CommitFailed) as failed:
             error = failed.__cause__ or failed
             self._restart()
@@ -463,30 +540,34 @@ class Worker:
             self._books.advance(connection, self.generation, [lease], position if is_dropped else 0, 0)
             self._books.stop(connection, self.generation, lease.partition, None, None)
             self._books.unpark(connection, self.generation, position)
+        self._passed = 0
         moved = max(lease.position, position) if is_dropped else lease.position
         self._leases[lease.partition] = lease._replace(stopped_at=None, position=moved)
 
     # --- leases ---------------------------------------------------------------------------------------
 
+    def _share(self) -> int:
+        """Return how many partitions this worker is to hold."""
+        each, rest = divmod(self.consumer.partitions, max(1, self.workers_alive))
+        return each + (self.place < rest)
+
     def _balance(self) -> None:
         """Take or give back partitions, so that each worker that lives has its share; see what is asked."""
-        share = -(-self.consumer.partitions // max(1, self.workers_alive))
+        share = self._share()
         surplus = list(self._leases.values())[share:]
+        found: list[Lease] = []
         with self._books.database.writing() as connection:
             if surplus:
                 self._books.release(connection, self.generation, surplus)
-            more = share - len(self._leases)
-            held = self._leases.values()
-            found = (
-                self._books.acquire(connection, self.generation, self.name, more, self._seconds, held)
-                if more > 0
-                else []
-            )
+            if share > len(self._leases):
+                more, held = share - len(self._leases), self._leases.values()
+                found = self._books.acquire(connection, self.generation, self.name, more, self._seconds, held)
             self._learn_parked(connection)
         for lease in surplus:
             del self._leases[lease.partition]
         if found:
             self._restart()
+            self._passed = 0
         for lease in found:
             self._leases[lease.partition] = lease
         if found and any(lease.stopped_at is not None for lease in found):
@@ -512,7 +593,8 @@ class Worker:
         self._close(GeneratorExit())
         self._taking.discard()
         self._held_rows.clear()
-        self._handled = 0
+        self._handled = self._counted = 0
+        self._in_hand = ()
 
     def _forget(self) -> None:
         """Forget all that belonged to leases which are lost."""
@@ -536,11 +618,13 @@ class Worker:
         self._leases.clear()
         self._moved(self)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait until somebody calls, or so long."""
+    def _wait(self) -> None:
+        """Wait until somebody calls; not for long where others are about to give partitions back."""
+        is_short = len(self._leases) < self._share()
         with self._wake:
             if not self._woken and not self._stopping:
-                self._wake.wait(seconds)
+                self._wake.wait(self._seconds / (32 if is_short else 4))
+                self._balance_due = self._balance_due or is_short
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, whoever calls, unless the worker is to end."""
@@ -552,7 +636,7 @@ class Worker:
         try:
             self._restart()
             with self._books.database.writing() as connection:
-                if self._leases and not self._gone:
+                if self._leases:
                     self._books.release(connection, self.generation, self._leases.values())
                 self._books.leave(connection, self.generation, self.name)
         except Exception as error:
