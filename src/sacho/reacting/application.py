@@ -222,7 +222,7 @@ class Application:
     def _has_reached(self, consumer: Consumer, position: int, key: str | None) -> bool:
         for worker in [worker for runner in self._runners for worker in runner.workers]:
             if worker.generation.name == consumer.name and not worker.is_building and worker.consumer.partitions == 1:
-                here = worker.has_written(0)
+                here = worker.holding.written(0)
                 if here is not None and here >= position:
                     return True
         with self.views.reading() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import and_, case, func, or_, select, tuple_, update
 
 from sacho.errors import LeaseLost, NewerSchema
+from sacho.events import RecordedEvent
 from sacho.reacting.databases import ViewDatabase, insert_into
 from sacho.reacting.pace import Pace
 from sacho.reacting.tables import (
@@ -410,3 +411,16 @@ def _held(generation: Generation, leases: Iterable[Lease]) -> sa.ColumnElement[b
     """Where a build's partitions still have these leases' tokens."""
     pairs = [(lease.partition, lease.token) for lease in leases]
     return and_(_of(partitions, generation), tuple_(partitions.c.partition, partitions.c.token).in_(pairs))
+
+
+def parked_row(recorded: RecordedEvent, partition: int, key: str) -> dict[str, Any]:
+    """Return an event as it is parked."""
+    return {
+        "partition": partition,
+        "position": recorded.position,
+        "key": key,
+        "event_id": str(recorded.id),
+        "type": recorded.type,
+        "stream": recorded.stream,
+        "attempts": 0,
+    }

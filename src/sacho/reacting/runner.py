@@ -113,7 +113,7 @@ class Runner:
                 parked = self._books.parked(connection, row.generation)
                 asked = {one.position for one in parked if one.action}
                 for one in self._books.partitions(connection, row.generation):
-                    here = None if worker is None else worker.holds(one.partition)
+                    here = None if worker is None else worker.holding.done(one.partition)
                     if one.stopped_at is not None and one.stopped_at not in asked:
                         stopped.append((row.generation, one))
                     elif max(one.position, here or 0) < position:
@@ -157,7 +157,7 @@ class Runner:
                 for generation in self._workers:
                     shares[generation] = self._books.see(connection, generation, self.name, self._seconds)
             for generation, (worker, thread) in self._workers.items():
-                worker.place, worker.workers_alive = shares[generation]
+                worker.holding.place, worker.holding.workers_alive = shares[generation]
                 worker.is_building = wanted[generation].state in IN_THE_MAKING
                 worker.takes_over = self._takes_over(wanted[generation])
                 worker.poke(balance=True)
@@ -218,7 +218,11 @@ class Runner:
 
     def _caught_up(self, worker: Worker, head: int) -> None:
         """Let a build take over that has come near the log's head, unless it waits to be told to."""
-        if worker.is_building and worker.takes_over and worker.has_reached(goal := self._goal(worker.generation, head)):
+        if (
+            worker.is_building
+            and worker.takes_over
+            and worker.holding.has_reached(goal := self._goal(worker.generation, head))
+        ):
             rest = max(self._seconds, NEAR_SECONDS)
             if self._builder(worker.generation).take_over(worker.generation, goal, rest):
                 worker.is_building = False

@@ -36,6 +36,12 @@ def failure(error: Exception | SystemExit, recorded: RecordedEvent) -> BaseExcep
     return failed
 
 
+def said(error: BaseException) -> str:
+    """Return an error in one line."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class Commits(Protocol):
     """What a taking may ask of its worker in the middle of a batch."""
 

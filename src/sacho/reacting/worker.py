@@ -21,12 +21,13 @@ import sqlalchemy as sa
 from sacho.deciding import Retry
 from sacho.errors import LeaseLost, ReactingError, SachoError, SchemaError, StoreClosed, StoreForked
 from sacho.events import Query, RawEvent, RecordedEvent
-from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked
+from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked, parked_row
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
+from sacho.reacting.holding import Holding
 from sacho.reacting.pace import Pace
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking
+from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking, said
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -69,8 +70,7 @@ class Worker:
         self.name = name
         self.is_building = is_building
         self.takes_over = False
-        self.place, self.workers_alive = 0, 1
-        """This worker's place among those that live, and how many they are: by these they share."""
+        self.holding = Holding(books, generation, name, consumer.partitions, seconds)
         self.error: str | None = None
         """What the worker last met and has not got over."""
         self._store = store
@@ -79,9 +79,6 @@ class Worker:
         self._moved = moved
         self._caught_up = caught_up
         self._query = consumer.events()
-        self._leases: dict[int, Lease] = {}
-        self._passed = 0
-        """Up to where nothing concerns the consumer, behind what is written."""
         self._saved_at = 0.0
         self._pace = Pace()
         self._limit = MOST_EVENTS
@@ -112,23 +109,6 @@ class Worker:
     def has_ended(self) -> bool:
         """Whether it was lost, or died of something that it was not made for; another may begin in its place."""
         return self._gone
-
-    def holds(self, partition: int) -> int | None:
-        """Return up to where a partition that is held here is done, written or not; None if it is not held."""
-        lease = self._leases.get(partition)
-        if lease is None or lease.stopped_at is not None:
-            return None if lease is None else lease.position
-        return max(lease.position, self._passed)
-
-    def has_reached(self, position: int) -> bool:
-        """Tell whether all partitions that are held here, at least one, are done up to a position."""
-        leases = list(self._leases.values())
-        return bool(leases) and min(lease.position for lease in leases) >= position
-
-    def has_written(self, partition: int) -> int | None:
-        """Return the position of a partition that is held here, as it was last written; or None."""
-        lease = self._leases.get(partition)
-        return None if lease is None else lease.position
 
     def poke(self, *, balance: bool = False) -> None:
         """Have the worker look again; with `balance`, at its leases and at what is asked of it."""
@@ -181,10 +161,10 @@ class Worker:
     def commit(self, position: int) -> None:
         """Write what was gathered, with the checkpoints at a position, if the leases still hold."""
         self._count(position)
-        leases = self._active()
+        leases = self.holding.active()
         is_idle = not (self._taking.size or self._handled or self._held_rows or self._connection)
         if is_idle and not self.is_building and time.monotonic() - self._saved_at < LAZY_SECONDS:
-            self._passed = max(self._passed, position)
+            self.holding.passed = max(self.holding.passed, position)
             self._moved(self)
             return
         self._pace.note(self._handled, max(0, position - min((lease.position for lease in leases), default=position)))
@@ -211,7 +191,7 @@ class Worker:
         is_new = self._connection is None
         connection = self._opened()
         if is_new:
-            self._books.hold(connection, self.generation, self._active())
+            self._books.hold(connection, self.generation, self.holding.active())
         return connection
 
     @contextmanager
@@ -255,10 +235,10 @@ class Worker:
         if self._is_asked:
             self._is_asked = False
             self._do_as_asked()
-        active = self._active()
+        active = self.holding.active()
         if not active:
             return False
-        head, low = self._store.head(), self._low()
+        head, low = self._store.head(), self.holding.low()
         if head <= low:
             if is_due:
                 self.commit(low)
@@ -273,10 +253,6 @@ class Worker:
         except CommitFailed as failed:
             self._split_in_two(failed)
         return True
-
-    def _low(self) -> int:
-        """Return up to where all partitions that are held and have not stopped are done."""
-        return max(self._passed, min((lease.position for lease in self._active()), default=0))
 
     def _batch(self, low: int, to: int) -> None:
         """Take events after `low`, as many as a batch may have, and commit."""
@@ -338,13 +314,13 @@ class Worker:
         events = self._decoded(rows)
         count = self.consumer.partitions
         if count == 1 and not self._held_keys:
-            lease = self._leases[0]
+            lease = self.holding.leases[0]
             return (
                 events
                 if not events or events[0].position > lease.position
                 else [one for one in events if one.position > lease.position]
             )
-        key, leases, ours = self._key, self._leases, []
+        key, leases, ours = self._key, self.holding.leases, []
         for recorded in events:
             name = key(recorded)
             partition = partition_of(name, count)
@@ -352,7 +328,7 @@ class Worker:
             if held is None or held.stopped_at is not None or recorded.position <= held.position:
                 continue
             if name in self._held_keys:
-                self._held_rows.append(_row(recorded, partition, name))
+                self._held_rows.append(parked_row(recorded, partition, name))
             else:
                 ours.append(recorded)
         return ours
@@ -400,7 +376,7 @@ class Worker:
         if self._taking.acts_at_once:
             self.commit(position - 1)
         self._restart()
-        if self._low() < position - 1:
+        if self.holding.low() < position - 1:
             self._bound = position - 1
             return
         self._insist(failed.recorded, failed.__cause__ or failed)
@@ -416,7 +392,7 @@ class Worker:
             self._limit = max(1, min(count, self._limit) // 2)
             return
         for rows in self._store.storage.read_all(
-            self._query, after=self._low(), to=self._store.head(), limit=1, backwards=False
+            self._query, after=self.holding.low(), to=self._store.head(), limit=1, backwards=False
         ):
             events = self._ours(rows)
             if events:
@@ -431,7 +407,7 @@ class Worker:
             if error is not None:
                 if attempts >= retry.attempts:
                     break
-                logger.warning("%s: position %d failed: %s", self.generation, recorded.position, _said(error))
+                logger.warning("%s: position %d failed: %s", self.generation, recorded.position, said(error))
                 self._rest(retry.pause(attempts + 1))
                 if self._stopping:
                     return
@@ -455,40 +431,37 @@ class Worker:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
         name = self._key(recorded)
         partition = partition_of(name, self.consumer.partitions)
-        said, trace = _said(error), "".join(traceback.format_exception(error))
+        reason, trace = said(error), "".join(traceback.format_exception(error))
         may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
         if self.consumer.independent_keys and not may_park:
-            said = (
-                f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {said}"
-            )
-        row = {**_row(recorded, partition, name), "error": said, "traceback": trace, "attempts": attempts}
-        leases, reached = self._active(), recorded.position if may_park else recorded.position - 1
+            reason = f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {reason}"
+        row = {**parked_row(recorded, partition, name), "error": reason, "traceback": trace, "attempts": attempts}
+        leases, reached = self.holding.active(), recorded.position if may_park else recorded.position - 1
         with self._books.database.writing() as connection:
             self._books.advance(connection, self.generation, leases, reached, 0)
             self._books.park(connection, self.generation, [row])
             if not may_park:
-                self._books.stop(connection, self.generation, partition, recorded.position, said)
+                self._books.stop(connection, self.generation, partition, recorded.position, reason)
         logger.error(
-            "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, said
+            "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, reason
         )
         self._reached(leases, reached)
         if may_park:
             self._held_keys.add(name)
             self._failed_keys += 1
         else:
-            lease = self._leases[partition]
-            self._leases[partition] = lease._replace(stopped_at=recorded.position)
+            self.holding.change(self.holding.leases[partition]._replace(stopped_at=recorded.position))
             self._moved(self)
 
     def _do_as_asked(self) -> None:
         """Try parked events again, or drop them, as somebody has asked."""
         rows = self._parked_rows()
         for partition in {row.partition for row in rows if row.action}:
-            lease = self._leases.get(partition)
+            lease = self.holding.leases.get(partition)
             if lease is not None and lease.stopped_at is not None:
                 self._go_on(lease, rows)
         rows = self._parked_rows()  # anew: the events that partitions stopped at are no longer parked
-        for key in dict.fromkeys(row.key for row in rows if row.action and row.partition in self._leases):
+        for key in dict.fromkeys(row.key for row in rows if row.action and row.partition in self.holding.leases):
             self._do_key([row for row in rows if row.key == key])
         with self._books.database.reading() as connection:
             self._learn_parked(connection)
@@ -499,7 +472,7 @@ class Worker:
 
     def _do_key(self, rows: Sequence[Parked]) -> None:
         """Go through the parked events of one key, in order, until one fails again."""
-        lease = self._leases[rows[0].partition]
+        lease = self.holding.leases[rows[0].partition]
         for row in rows:
             if row.action != "drop" and not self._unpark(row):
                 return
@@ -521,13 +494,13 @@ class Worker:
             if not self._taking.acts_at_once:
                 self._take(events)
             self._handled = len(events)
-            self.commit(self._low())
+            self.commit(self.holding.low())
         except (HandlerFailed, CommitFailed) as failed:
             error = failed.__cause__ or failed
             self._restart()
             with self._books.database.writing() as connection:
                 self._books.failed_again(
-                    connection, self.generation, row.position, _said(error), "".join(traceback.format_exception(error))
+                    connection, self.generation, row.position, said(error), "".join(traceback.format_exception(error))
                 )
             return False
         return True
@@ -540,37 +513,20 @@ class Worker:
             self._books.advance(connection, self.generation, [lease], position if is_dropped else 0, 0)
             self._books.stop(connection, self.generation, lease.partition, None, None)
             self._books.unpark(connection, self.generation, position)
-        self._passed = 0
         moved = max(lease.position, position) if is_dropped else lease.position
-        self._leases[lease.partition] = lease._replace(stopped_at=None, position=moved)
+        self.holding.change(lease._replace(stopped_at=None, position=moved))
 
-    # --- leases ---------------------------------------------------------------------------------------
-
-    def _share(self) -> int:
-        """Return how many partitions this worker is to hold."""
-        each, rest = divmod(self.consumer.partitions, max(1, self.workers_alive))
-        return each + (self.place < rest)
+    # --- parts ----------------------------------------------------------------------------------------
 
     def _balance(self) -> None:
         """Take or give back partitions, so that each worker that lives has its share; see what is asked."""
-        share = self._share()
-        surplus = list(self._leases.values())[share:]
-        found: list[Lease] = []
         with self._books.database.writing() as connection:
-            if surplus:
-                self._books.release(connection, self.generation, surplus)
-            if share > len(self._leases):
-                more, held = share - len(self._leases), self._leases.values()
-                found = self._books.acquire(connection, self.generation, self.name, more, self._seconds, held)
+            gone, come = self.holding.balance(connection)
             self._learn_parked(connection)
-        for lease in surplus:
-            del self._leases[lease.partition]
-        if found:
+        if come:
             self._restart()
-            self._passed = 0
-        for lease in found:
-            self._leases[lease.partition] = lease
-        if found and any(lease.stopped_at is not None for lease in found):
+        self.holding.changed(gone, come)
+        if any(lease.stopped_at is not None for lease in come):
             self._moved(self)
 
     def _learn_parked(self, connection: sa.Connection) -> None:
@@ -578,14 +534,9 @@ class Worker:
         self._held_keys = keys if self.consumer.independent_keys else set()
         self._failed_keys, self._is_asked = failed, is_asked
 
-    def _active(self) -> list[Lease]:
-        return [lease for lease in self._leases.values() if lease.stopped_at is None]
-
     def _reached(self, leases: Sequence[Lease], position: int) -> None:
         """Note in memory how far all is done, and tell those who wait."""
-        for lease in leases:
-            if lease.position < position:
-                self._leases[lease.partition] = lease._replace(position=position)
+        self.holding.reached(leases, position)
         self._moved(self)
 
     def _restart(self) -> None:
@@ -599,28 +550,28 @@ class Worker:
     def _forget(self) -> None:
         """Forget all that belonged to leases which are lost."""
         self._restart()
-        self._leases.clear()
+        self.holding.clear()
         self._bound = None
         self._balance_due = True
 
     def _met(self, error: Exception) -> None:
         """Note an error that is nobody's event's: a log or a database that does not answer."""
-        said = _said(error)
-        if said != self.error:
+        reason = said(error)
+        if reason != self.error:
             log = logger.warning if isinstance(error, SachoError) else logger.exception
-            log("%s waits: %s", self.generation, said)
-        self.error = said
+            log("%s waits: %s", self.generation, reason)
+        self.error = reason
         try:
             self._restart()
         except Exception:
             logger.exception("%s: a connection could not be given back", self.generation)
         self._balance_due = True
-        self._leases.clear()
+        self.holding.clear()
         self._moved(self)
 
     def _wait(self) -> None:
         """Wait until somebody calls; not for long where others are about to give partitions back."""
-        is_short = len(self._leases) < self._share()
+        is_short = self.holding.is_short
         with self._wake:
             if not self._woken and not self._stopping:
                 self._wake.wait(self._seconds / (32 if is_short else 4))
@@ -636,27 +587,7 @@ class Worker:
         try:
             self._restart()
             with self._books.database.writing() as connection:
-                if self._leases:
-                    self._books.release(connection, self.generation, self._leases.values())
-                self._books.leave(connection, self.generation, self.name)
+                self.holding.give_back(connection)
         except Exception as error:
-            logger.warning("%s could not give its leases back, they will run out: %s", self.generation, _said(error))
-        self._leases.clear()
-
-
-def _row(recorded: RecordedEvent, partition: int, key: str) -> dict[str, Any]:
-    """Return an event as it is parked."""
-    return {
-        "partition": partition,
-        "position": recorded.position,
-        "key": key,
-        "event_id": str(recorded.id),
-        "type": recorded.type,
-        "stream": recorded.stream,
-        "attempts": 0,
-    }
-
-
-def _said(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+            logger.warning("%s could not give its leases back, they will run out: %s", self.generation, said(error))
+        self.holding.clear()
