@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import msgspec
 import pytest
@@ -306,11 +306,11 @@ def reading_and_writing(app: Application) -> Iterator[list[tuple[int, int, int, 
 def test_readers_never_see_an_empty_or_half_view_while_a_version_takes_over_under_writes(place: Place) -> None:
     place.store.append("game-1", scored("ann", *range(500)))
     place.run(Count)
-    with place.running(Count) as old, reading_and_writing(old) as seen:
+    with ExitStack() as later, place.running(Count) as old, reading_and_writing(old) as seen:
         until(lambda: seen)
-        with place.running(Count, SecondCount) as app:
-            until(lambda: is_serving(app, 2))
-            until(lambda: seen[-1][0] == 2)
+        app = later.enter_context(place.running(Count, SecondCount))
+        until(lambda: is_serving(app, 2))
+        until(lambda: seen[-1][0] == 2)
     assert {one[0] for one in seen} == {1, 2}
     assert [one for one in seen if one[2] != one[3] or one[3] < 500] == []
     place.run(Count, SecondCount)
