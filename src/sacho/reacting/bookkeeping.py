@@ -284,12 +284,15 @@ class Bookkeeping:
         position: int,
         handled: int,
         pace: Pace | None = None,
+        seconds: float = 0.0,
     ) -> None:
         """Move checkpoints up to a position. Raises LeaseLost where another has taken over; the caller rolls back then.
 
-        How many events were handled, and how fast, is counted with the first of the partitions.
+        How many events were handled, and how fast, is counted with the first of the partitions. The leases hold for so
+        many `seconds` from now, if they would not for longer.
         """
         c = partitions.c
+        now = self.database.now()
         is_first = c.partition == leases[0].partition
         noted = {} if pace is None else {"rate": case((is_first, pace.rate), else_=0.0), "speed": pace.speed}
         moved = connection.execute(
@@ -298,7 +301,8 @@ class Bookkeeping:
             .values(
                 position=case((c.position < position, position), else_=c.position),
                 handled=c.handled + case((is_first, handled), else_=0),
-                moved_at=self.database.now(),
+                moved_at=now,
+                expires_at=case((c.expires_at < now + seconds, now + seconds), else_=c.expires_at),
                 **noted,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, PartitionsDiffer, ProjectionChanged
 from sacho.events import Query
-from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow
+from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow, PartitionRow
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.declaring import is_same
 from sacho.reacting.inline import register
@@ -82,7 +83,8 @@ class Builder:
     def take_over(self, generation: Generation, goal: int, seconds: float) -> bool:
         """Let a build serve if all of it is done up to `goal`, and up to where the one that serves is; return whether it does.
 
-        Where the one that serves is further, it rests for up to `seconds`, so that the new one can pass it.
+        Where the one that serves is a little further, it rests for up to `seconds`, so that the new one can pass it; also
+        where that one itself is behind the log, and so cannot be asked for what has come since.
         """
         if is_inline(self.consumer):
             return self._take_over_inline(generation)
@@ -92,10 +94,11 @@ class Builder:
             row = rows.get(generation)
             if row is None or row.state not in IN_THE_MAKING:
                 return row is not None and row.state == SERVING
-            reached = min(one.position for one in self._books.partitions(connection, generation))
-            if reached < goal:
-                return False
+            partitions = self._books.partitions(connection, generation)
+            reached = min(one.position for one in partitions)
             before = self._books.serving(connection, generation.name)
+            if reached < goal and not (before and self._is_near(connection, before, partitions)):
+                return False
             if before is not None:
                 if self._books.parked(connection, generation):
                     return False  # the one that serves may lack nothing
@@ -249,6 +252,11 @@ class Builder:
         """Tell whether the log has an event at a position or above, shown to readers already or not."""
         pages = self._store.storage.read_all(Query(), after=position - 1, to=FURTHEST, limit=1, backwards=False)
         return any(True for _ in pages)
+
+    def _is_near(self, connection: sa.Connection, old: Generation, new: Sequence[PartitionRow]) -> bool:
+        """Tell whether a new build is a moment from where the old one is."""
+        furthest = max(one.position for one in self._books.partitions(connection, old))
+        return all(furthest - one.position <= one.speed * NEAR_SECONDS for one in new)
 
     def _is_past(self, connection: sa.Connection, new: GenerationRow, old: GenerationRow, reached: int) -> bool:
         """Fence the old build off, and tell whether the new one is as far as it came in the log as it is."""

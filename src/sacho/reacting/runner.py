@@ -218,13 +218,11 @@ class Runner:
 
     def _caught_up(self, worker: Worker, head: int) -> None:
         """Let a build take over that has come near the log's head, unless it waits to be told to."""
-        if (
-            worker.is_building
-            and worker.takes_over
-            and worker.holding.has_reached(goal := self._goal(worker.generation, head))
-        ):
+        if worker.is_building and worker.takes_over and worker.holding.leases:
+            goal, is_new = self._goal(worker.generation, head)
             rest = max(self._seconds, NEAR_SECONDS)
-            if self._builder(worker.generation).take_over(worker.generation, goal, rest):
+            may_be = is_new or worker.holding.has_reached(goal)
+            if may_be and self._builder(worker.generation).take_over(worker.generation, goal, rest):
                 worker.is_building = False
                 if is_inline(worker.consumer):
                     worker.lose()
@@ -232,13 +230,16 @@ class Runner:
                 logger.info("%s serves now", worker.generation)
         self._moved(worker)
 
-    def _goal(self, generation: Generation, head: int) -> int:
-        """Return the head that a build has to have come to: as it was a moment ago, so that several workers may meet there."""
+    def _goal(self, generation: Generation, head: int) -> tuple[int, bool]:
+        """Return the head that a build has to have come to, and whether that is new.
+
+        It is the head of a moment ago, so that several workers may meet there while writers go on.
+        """
         now = time.monotonic()
         goal, since = self._goals.get(generation, (0, -math.inf))
-        if now - since > NEAR_SECONDS:
+        if is_new := now - since > NEAR_SECONDS / 2:
             goal, _ = self._goals[generation] = head, now
-        return goal
+        return goal, is_new
 
     def _let_others_rest(self, worker: Worker) -> None:
         """See to it that builds which served before one of them do not say any more how far the view is."""

@@ -170,7 +170,7 @@ class Worker:
         self._pace.note(self._handled, max(0, position - min((lease.position for lease in leases), default=position)))
         try:
             connection = self._opened()
-            self._books.advance(connection, self.generation, leases, position, self._handled, self._pace)
+            self._books.advance(connection, self.generation, leases, position, self._handled, self._pace, self._seconds)
             self._taking.write(connection)
             held = [row for row in self._held_rows if row["position"] <= position]
             self._books.park(connection, self.generation, held)
