@@ -341,5 +341,8 @@ def _visible(job: Job) -> list[float]:
             done = app.store.append("seats-0", [SeatsReserved(*fields)])
             if not app.wait_for(Counting, done.position, PATIENCE_SECONDS):
                 raise AssertionError("the view did not show the event")
+            with app.reading(Counting) as view:
+                if view.execute(sa.select(Counting.counts.c.events)).scalar_one() != number + 1:
+                    raise AssertionError("the view does not have the event")
             took.append(1_000 * (time.perf_counter() - called))
     return quantiles(took, n=100, method="inclusive")

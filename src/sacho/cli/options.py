@@ -102,4 +102,5 @@ def with_globals_last(arguments: Sequence[str]) -> list[str]:
         if name not in _GLOBAL:
             break
         count += 1 if mark else _GLOBAL[name]
-    return [*arguments[count : count + 1], *arguments[:count], *arguments[count + 1 :]]
+    words = count + (2 if arguments[count : count + 1] == ["projections"] else 1)  # a group's command has two words
+    return [*arguments[count:words], *arguments[:count], *arguments[words:]]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
 from queue import SimpleQueue
 from typing import Annotated, Any, Final
 
@@ -19,7 +21,7 @@ from sacho.cli.escaping import visible
 from sacho.cli.lines import as_json
 from sacho.cli.options import Json
 from sacho.cli.progress import shown
-from sacho.cli.showing import say, say_facts, say_lines, show_rows
+from sacho.cli.showing import is_narrow, say, say_facts, say_lines, show_rows
 from sacho.errors import InvalidURL, SachoError, UnknownConsumer
 from sacho.operations import Progress
 from sacho.operations.pipeline import Tell, silent
@@ -33,6 +35,10 @@ App = Annotated[
     ),
 ]
 Consumer = Annotated[str, Parameter(help="The consumer's name.")]
+Build = Annotated[
+    int | None,
+    Parameter(show_default=False, help="Which build of the version, as in NAME@VERSION.BUILD; 0 is the first."),
+]
 STATUS: Final = (
     "consumer",
     "state",
@@ -40,11 +46,13 @@ STATUS: Final = (
     "behind",
     "seconds",
     "events/s",
+    "left",
     "parked",
     "waiting",
     "workers",
     "error",
 )
+NARROW_STATUS: Final = ("consumer", "state", "position", "behind", "more")
 
 LOOK_SECONDS: Final = 0.1
 """How often it is looked how far consumers have come, for the progress that is shown."""
@@ -75,7 +83,8 @@ def status(*, app: App, json: Json = False) -> None:
             as_json({**one._asdict(), "partitions": [part._asdict() for part in one.partitions]}) for one in found
         )
     else:
-        show_rows(STATUS, [_row(one) for one in found])
+        narrow = is_narrow()
+        show_rows(NARROW_STATUS if narrow else STATUS, [_narrow_row(one) if narrow else _row(one) for one in found])
 
 
 @projections.command
@@ -132,10 +141,10 @@ def rebuild(consumer: Consumer, *, app: App) -> None:
 
 
 @projections.command
-def switch(consumer: Consumer, version: int, *, app: App) -> None:
+def switch(consumer: Consumer, version: int, *, app: App, build: Build = None) -> None:
     """Let another version of a projection take over, once it has caught up."""
     with _opened(app) as opened:
-        generation = opened.administration.switch(consumer, version)
+        generation = opened.administration.switch(consumer, version, build)
     say(f"{generation} takes over, once it has caught up")
 
 
@@ -168,10 +177,10 @@ def accept(consumer: Consumer, *, app: App) -> None:
 
 
 @projections.command
-def remove(consumer: Consumer, version: int, *, app: App) -> None:
-    """Remove the tables and checkpoints of a version that does not serve."""
+def remove(consumer: Consumer, version: int, *, app: App, build: Build = None) -> None:
+    """Remove the tables and checkpoints of a version that does not serve, or of one build of it."""
     with _opened(app) as opened:
-        gone = opened.administration.remove(consumer, version)
+        gone = opened.administration.remove(consumer, version, build)
     say(f"removed: {', '.join(map(str, gone))}")
 
 
@@ -285,10 +294,28 @@ def _told() -> Iterator[None]:
 
 
 def _row(one: Status) -> tuple[object, ...]:
-    owners = {part.owner for part in one.partitions if part.owner}
-    error = next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
     facts = (_name(one), one.state, one.position, one.lag_events, round(one.lag_seconds, 1), round(one.rate))
-    return (*facts, one.parked, one.waiting, ", ".join(sorted(owners)), error)
+    return (*facts, _left(one), one.parked, one.waiting, _workers(one), _error(one))
+
+
+def _narrow_row(one: Status) -> tuple[object, ...]:
+    counts = (("parked", one.parked), ("waiting", one.waiting), ("events/s", round(one.rate)))
+    texts = (("left", _left(one)), ("workers", _workers(one)), ("error", _error(one)))
+    more = [f"{count} {name}" for name, count in counts if count] + [f"{name}: {text}" for name, text in texts if text]
+    return (_name(one), one.state, one.position, one.lag_events, "\n".join(more))
+
+
+def _left(one: Status) -> str:
+    """Return how long it takes to the log's head, in words; nothing where that is reached or cannot be told."""
+    return "" if not one.seconds_left else str(timedelta(seconds=math.ceil(one.seconds_left)))
+
+
+def _workers(one: Status) -> str:
+    return ", ".join(sorted({part.owner for part in one.partitions if part.owner}))
+
+
+def _error(one: Status) -> str:
+    return next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
 
 
 def _name(one: Status) -> str:

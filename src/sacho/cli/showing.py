@@ -56,10 +56,15 @@ def say_facts(facts: Mapping[str, object], *, json: bool) -> None:
         show_rows(("", ""), shown)
 
 
+def is_narrow() -> bool:
+    """Tell whether the terminal is too narrow for wide tables."""
+    return _console().width < NARROW
+
+
 def show_events(events: Iterable[RecordedEvent]) -> None:
     """Print events as a table."""
     console = _console()
-    if console.width < NARROW:
+    if is_narrow():
         _show(console, NARROW_HEADINGS, map(_narrow_row, events))
     else:
         _show(console, EVENT_HEADINGS, map(event_row, events))

@@ -1,7 +1,7 @@
 """The read side: consumers and projections, driven by one runner, with checkpoints, leases, retries and parked events."""
 
 from sacho.reacting.administration import Administration, PartitionStatus, Status
-from sacho.reacting.application import Application, View
+from sacho.reacting.application import Application
 from sacho.reacting.bookkeeping import Parked
 from sacho.reacting.changes import Changes
 from sacho.reacting.comparing import Comparison, Difference, TableComparison
@@ -13,6 +13,7 @@ from sacho.reacting.handled import HandledIds
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import Generation
+from sacho.reacting.viewing import DocumentReader, View
 
 __all__ = [
     "Administration",
@@ -22,6 +23,7 @@ __all__ = [
     "Consumer",
     "Delivery",
     "Difference",
+    "DocumentReader",
     "DocumentView",
     "Documents",
     "EntityView",

@@ -115,7 +115,10 @@ class Administration:
             found.name, [row.generation for row in rows if row.generation.version == old] if old else serving
         )
         others = [row.generation for row in rows if row.generation != before and new in (None, row.generation.version)]
-        return compare(self._books, found, before, _last(found.name, others))
+        after = _last(found.name, others)
+        old_tables, new_tables = self._tables(found, before.version), self._tables(found, after.version)
+        names = [(old_tables.get(one, name), name) for one, name in new_tables.items()]
+        return compare(self._books, names, before, after)
 
     def accept(self, consumer: Named) -> None:
         """Take the consumer, and the log, as they are now for those that the checkpoints belong to."""
@@ -133,6 +136,13 @@ class Administration:
         return self._builder_of(consumer, version).remove(version, build)
 
     # --- parts ----------------------------------------------------------------------------------------
+
+    def _tables(self, projection: Projection, version: int) -> dict[str, str]:
+        """Return the names of a version's tables by attribute, those of the newest class where its own is not declared."""
+        own = next(
+            (one for one in self._consumers if (one.name, one.version) == (projection.name, version)), projection
+        )
+        return {name: table.name for name, table in getattr(own, "tables", {}).items()}
 
     def _builder(self, consumer: Named) -> Builder:
         return Builder(self._store, self._books, self._find(consumer))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import sqlalchemy as sa
 
@@ -17,10 +17,12 @@ from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.databases import ViewDatabase
 from sacho.reacting.declaring import EVERY
+from sacho.reacting.documents import DocumentView
 from sacho.reacting.inline import attach
 from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.runner import LEASE_SECONDS, Runner
-from sacho.reacting.tables import SERVING, Generation
+from sacho.reacting.tables import SERVING
+from sacho.reacting.viewing import DocumentReader, View
 from sacho.reacting.worker import Worker
 from sacho.store import connect
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from sacho.schema import Registry
     from sacho.store import EventStore
+
+D = TypeVar("D")
+T = TypeVar("T")
 
 FIRST_PAUSE: Final = 0.002
 LONGEST_PAUSE: Final = 0.05
@@ -127,11 +132,36 @@ class Application:
 
     # --- reading --------------------------------------------------------------------------------------
 
+    @overload
+    def reading(self, projection: type[DocumentView[D]]) -> AbstractContextManager[DocumentReader[D]]: ...
+
+    @overload
+    def reading(self, projection: type[Projection] | Projection) -> AbstractContextManager[View]: ...
+
+    def reading(self, projection: Any) -> AbstractContextManager[Any]:
+        """Give a projection's view as it is at one moment, in a `with` block: a `View`, of documents a `DocumentReader`.
+
+        Raises ViewNotReady while it is built for the first time.
+        """
+        return self._reading(projection)
+
+    async def read_async(self, projection: type[Projection] | Projection, read: Callable[[Any], T]) -> T:
+        """Return what a function reads of a projection's view, without holding up the event loop.
+
+        `order = await app.read_async(Orders, lambda view: view.get("1"))`
+        """
+
+        def work() -> T:
+            with self.reading(projection) as view:
+                return read(view)
+
+        return await asyncio.to_thread(work)
+
     @contextmanager
-    def reading(self, projection: type[Projection] | Projection) -> Iterator[View]:
-        """Give a projection's view as it is at one moment. Raises ViewNotReady while it is built for the first time."""
+    def _reading(self, projection: type[Projection] | Projection) -> Iterator[View]:
         self.prepare()
         name, head = projection.name, self.store.head()
+        kind = projection if isinstance(projection, type) else type(projection)
         with self.views.reading() as connection:
             self._hold_views(connection, projection)
             serving = self._books.serving(connection, name)
@@ -142,7 +172,10 @@ class Application:
             position = min(one.position for one in self._books.partitions(connection, serving))
             if projection.inline:
                 position = max(position, head)
-            yield View(connection, position, serving)
+            if issubclass(kind, DocumentView):
+                yield DocumentReader(connection, position, serving, kind)
+            else:
+                yield View(connection, position, serving)
 
     def wait_for(self, consumer: Named, position: int, timeout: float = 1.0, *, key: str | None = None) -> bool:
         """Wait until a consumer has handled all up to a position; return whether it did within `timeout` seconds.
@@ -260,19 +293,6 @@ class Application:
         if ours:
             first = next((row for row in rows if row.error), ours[0])
             raise KeyParked(consumer.name, first.key, first.position, first.error or "")
-
-
-class View:
-    """A projection's view at one moment: `execute` queries over its tables; `position` is as of where it holds."""
-
-    def __init__(self, connection: sa.Connection, position: int, generation: Generation) -> None:
-        self.position = position
-        self.generation = generation
-        self._connection = connection
-
-    def execute(self, statement: sa.Select[Any], values: dict[str, Any] | None = None) -> sa.CursorResult[Any]:
-        """Return the result of a query."""
-        return self._connection.execute(statement, values or {})
 
 
 def _checked(consumers: Iterable[Consumer | type[Consumer]]) -> Sequence[Consumer]:

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import and_, or_
 
+from sacho.errors import CannotSwitch
 from sacho.reacting.bookkeeping import Bookkeeping
-from sacho.reacting.projection import Projection
 from sacho.reacting.tables import Generation
 
 MOST_SHOWN: Final = 20
@@ -54,23 +54,33 @@ class Comparison(NamedTuple):
     tables: tuple[TableComparison, ...]
 
 
-def compare(books: Bookkeeping, projection: Projection, old: Generation, new: Generation) -> Comparison:
-    """Return how two builds of a projection differ, as they are at one moment."""
+def compare(books: Bookkeeping, tables: Sequence[tuple[str, str]], old: Generation, new: Generation) -> Comparison:
+    """Return how two builds of a projection differ, as they are at one moment.
+
+    `tables` are the names of those that are compared, in the old version and in the new one.
+    """
     with books.database.reading() as connection:
         positions = [
             min((one.position for one in books.partitions(connection, generation)), default=0)
             for generation in (old, new)
         ]
-        tables = tuple(
-            _compared(connection, table.name, _reflected(connection, table, old), _reflected(connection, table, new))
-            for table in projection.tables.values()
+        found = tuple(
+            _compared(connection, now, _reflected(connection, before, old), _reflected(connection, now, new))
+            for before, now in tables
         )
-    return Comparison(old, new, positions[0], positions[1], tables)
+    return Comparison(old, new, positions[0], positions[1], found)
 
 
-def _reflected(connection: sa.Connection, table: sa.Table, generation: Generation) -> sa.Table:
-    """Return a build's table as the database has it: the class that made it may be gone."""
-    return sa.Table(f"{table.name}{generation.suffix}", sa.MetaData(), autoload_with=connection)
+def _reflected(connection: sa.Connection, name: str, generation: Generation) -> sa.Table:
+    """Return a build's table as the database has it (the class that made it may be gone). Raises CannotSwitch."""
+    try:
+        return sa.Table(f"{name}{generation.suffix}", sa.MetaData(), autoload_with=connection)
+    except sa.exc.NoSuchTableError as error:
+        raise CannotSwitch(
+            str(generation),
+            f"it has no table {name!r} to compare; where the version before named it otherwise, keep that class among "
+            "the application's consumers",
+        ) from error
 
 
 def _compared(connection: sa.Connection, name: str, old: sa.Table, new: sa.Table) -> TableComparison:

@@ -57,8 +57,8 @@ class DocumentView(Projection, Generic[D]):
     """A view of documents: `class Orders(DocumentView[Order])`, with `document = Order` and methods by type of event.
 
     A method with `@handles(OrderConfirmed, key="order_id")` is given the event and the document of that key, or None, and
-    returns what becomes of it, None to delete it. One without a key is given the event and `Documents`, to look up, put
-    and delete any. `indexed` names fields or properties of the document that become columns with an index, for queries.
+    returns what becomes of it, None to delete it; if it has one more parameter, it is given the recorded event, too, with
+    its time, tags and metadata. One without a key is given the event and `Documents`, to look up, put and delete any. `indexed` names fields or properties of the document that become columns with an index, for queries.
     The table is `view`, named as the class's `name` is.
     """
 
@@ -246,7 +246,11 @@ class Documents(Generic[D]):
     def _handler(self, type: str) -> tuple[Callable[..., Any], Callable[[Any], str] | None] | None:
         method = self._view.handler(type)
         declared = self._view.handlers.get(type)
-        return None if method is None else (method, None if declared is None else _key_of(declared))
+        key_of = None if declared is None else _key_of(declared)
+        if method is None or key_of is None or len(inspect.signature(method).parameters) < 3:
+            return None if method is None else (method, key_of)
+        with_recorded = method
+        return lambda event, document: with_recorded(event, document, self.recorded), key_of
 
     def _with_keys(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Callable[..., Any], str | None]]:
         """Return the events with their methods and keys; the documents of those keys are loaded, all at once."""

@@ -56,7 +56,7 @@ class InlineWriter:
         self._query = projection.events()
         self._store = store
         self._database = database
-        self._projection = projection.bound(generation, database.schema)
+        self._projection = projection.bound(generation, database.dialect, database.schema)
         self._over = Over(database.dialect)
 
     def take(self, rows: Sequence[Row], connection: Any) -> None:
@@ -144,7 +144,7 @@ def register(
     """
     generation = generation_of(projection)
     over = Over(books.database.dialect)
-    bound = projection.bound(generation, books.database.schema)
+    bound = projection.bound(generation, books.database.dialect, books.database.schema)
 
     def finish(position: int, raw: Any) -> None:
         with over.connection(raw) as connection:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
 
-from sacho.errors import InvalidConsumer
+from sacho.errors import CannotSwitch, InvalidConsumer
 from sacho.reacting.changes import Changes
 from sacho.reacting.consumer import Consumer
+from sacho.reacting.databases import insert_into
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import Commits, Taking
 
@@ -43,6 +44,7 @@ class Projection(Consumer):
     tables: ClassVar[Mapping[str, sa.Table]] = {}
     inline: ClassVar[bool] = False
     takes_over: ClassVar[Literal["automatic", "manual"]] = "automatic"
+    dialect: str = ""
 
     def __init_subclass__(cls) -> None:
         cls._declare_tables()
@@ -68,11 +70,42 @@ class Projection(Consumer):
         return [*super().shape(), *(line for table in cls.tables.values() for line in _shape(table))]
 
     def prepare(self) -> None:
-        """Make the statements that are used again and again. Called once the tables of the version are known."""
+        """Make the statements that are used again and again. Called once the tables of the version are known.
 
-    def bound(self, generation: Generation, schema: str | None = None) -> Projection:
+        `self.dialect` is "sqlite" or "postgresql" by then.
+        """
+
+    def upsert(self, table: sa.Table, *, add: Sequence[str] = (), set: Sequence[str] | None = None) -> sa.Executable:
+        """Return a statement that inserts a row or, where its key is there, changes it; values are given by column.
+
+        Columns named by `add` are added to what is there; those named by `set` are replaced: by default, if nothing is
+        to be added, all that are not of the key.
+
+            self.move = self.upsert(self.available, add=["seats"])
+            changes.execute(self.move, {"conference_id": "42", "seats": -2})
+        """
+        keys = [column.name for column in table.primary_key]
+        if set is None:
+            set = [] if add else [column.name for column in table.columns if column.name not in keys]
+        if not keys or not {*add, *set} <= {*table.c.keys()} - {*keys}:
+            raise InvalidConsumer(
+                type(self).__qualname__,
+                f"upsert() needs a primary key in {table.name!r}, and names of its other columns",
+            )
+        insert = insert_into(table, self.dialect)
+        new = insert.excluded
+        changes = {name: new[name] for name in set} | {name: table.c[name] + new[name] for name in add}
+        found: sa.Executable = (
+            insert.on_conflict_do_update(index_elements=keys, set_=changes)
+            if changes
+            else insert.on_conflict_do_nothing(index_elements=keys)
+        )
+        return found
+
+    def bound(self, generation: Generation, dialect: str, schema: str | None = None) -> Projection:
         """Return this projection over the tables of one build; `schema` names where they are, if the connection does not."""
         found = copy.copy(self)
+        found.dialect = dialect
         for name, table in self.physical_tables(generation, schema).items():
             setattr(found, name, table)
         found.prepare()
@@ -136,14 +169,58 @@ def drop_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> No
 def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: Mapping[str, sa.Table]) -> None:
     """Let the SQL views by the plain names show the tables of a build."""
     quote = connection.dialect.identifier_preparer.quote
-    if connection.dialect.name == "postgresql":
+    is_postgres = connection.dialect.name == "postgresql"
+    if is_postgres:
         # a long reader delays the change, and not other readers
         connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
     for name, table in logical.items():
         columns = ", ".join(quote(column.name) for column in physical[name].columns)
         shown, source = quote(table.name), quote(physical[name].name)
+        select = f"AS SELECT {columns} FROM {source}"  # noqa: S608 - quoted names
+        if is_postgres and _is_replaced(connection, f"CREATE OR REPLACE VIEW {shown} {select}"):
+            continue
+        granted = _grants(connection, shown) if is_postgres else []
+        _drop_view(connection, table.name, shown)
+        connection.exec_driver_sql(f"CREATE VIEW {shown} {select}")
+        for grant in granted:
+            connection.exec_driver_sql(grant)
+
+
+def _is_replaced(connection: sa.Connection, statement: str) -> bool:
+    """Replace a view, with what stands on it and who may read it; return whether PostgreSQL can: only columns may come."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(statement)
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != "42P16":  # the columns are others
+            raise
+        return False
+    return True
+
+
+def _drop_view(connection: sa.Connection, name: str, shown: str) -> None:
+    try:
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {shown}")
-        connection.exec_driver_sql(f"CREATE VIEW {shown} AS SELECT {columns} FROM {source}")  # noqa: S608 - quoted names
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != "2BP01":
+            raise
+        raise CannotSwitch(
+            name,
+            "its columns change, and something of yours stands on the view: "
+            f"{str(error.orig).partition('DETAIL:')[2].partition(chr(10))[0].strip()}; drop that, and make it again after",
+        ) from error
+
+
+def _grants(connection: sa.Connection, shown: str) -> list[str]:
+    """Return the statements that give a view's readers their rights again once it was made anew."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS who, privilege_type"
+            " FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = to_regclass(:shown) AND grantee <> relowner"
+        ),
+        {"shown": shown},
+    )
+    return [f"GRANT {row.privilege_type} ON {shown} TO {row.who}" for row in rows]
 
 
 def is_inline(consumer: Consumer) -> bool:

@@ -196,7 +196,7 @@ class Runner:
         builder = self._builder(row.generation)
         consumer = builder.consumer
         if isinstance(consumer, Projection):
-            consumer = consumer.bound(row.generation)
+            consumer = consumer.bound(row.generation, self._books.database.dialect)
         worker = Worker(
             self._store,
             self._books,
