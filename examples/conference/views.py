@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -19,12 +19,15 @@ from examples.conference.seats import (
     SeatsReleased,
     SeatsReserved,
 )
-from sacho import EventStore
-from sacho.reacting import Application, Changes, Documents, DocumentView, Projection, View, handles
+from sacho import EventStore, RecordedEvent
+from sacho.reacting import Application, Changes, DocumentView, Projection, View, handles
+
+Ended: TypeAlias = ReservationCommitted | ReservationCancelled | SeatsReleased
+State: TypeAlias = Literal["held", "committed", "cancelled", "released"]
 
 
 class SeatAvailability(Projection):
-    """What is available of each conference's seat types. One sum of deltas, so several workers keep it exact together."""
+    """What is available of each conference's seat types: one sum of deltas."""
 
     available = sa.Table(
         "seat_availability",
@@ -36,31 +39,20 @@ class SeatAvailability(Projection):
     )
 
     def prepare(self) -> None:
-        table = self.available
-        c = table.c
-        of, kind = sa.bindparam("of", type_=sa.Text), sa.bindparam("kind", type_=sa.Text)
-        there = sa.select(1).where(c.conference_id == of, c.seat_type == kind)
-        new = sa.select(of, kind, sa.literal(0), sa.literal(0)).where(~there.exists())
-        self.begin: Any = table.insert().from_select(["conference_id", "seat_type", "on_sale", "available"], new)
-        self.change: Any = (
-            table.update()
-            .where(c.conference_id == of, c.seat_type == kind)
-            .values(
-                available=c.available + sa.bindparam("delta", type_=sa.BigInteger),
-                on_sale=c.on_sale + sa.bindparam("more", type_=sa.BigInteger),
-            )
-        )
+        self.change = self.upsert(self.available, add=["on_sale", "available"])
 
     @handles(AvailableSeatsChanged)
     def changed(self, event: AvailableSeatsChanged, changes: Changes) -> None:
         for kind, delta in event.deltas.items():
-            changes.execute(self.begin, {"of": event.conference_id, "kind": kind})
-            changes.execute(self.change, {"of": event.conference_id, "kind": kind, "delta": delta, "more": delta})
+            self._add(event.conference_id, kind, changes, on_sale=delta, available=delta)
 
     @handles(SeatsReserved, ReservationCancelled, SeatsReleased)
     def moved(self, event: SeatsReserved | ReservationCancelled | SeatsReleased, changes: Changes) -> None:
         for kind, delta in event.deltas.items():
-            changes.execute(self.change, {"of": event.conference_id, "kind": kind, "delta": delta, "more": 0})
+            self._add(event.conference_id, kind, changes, on_sale=0, available=delta)
+
+    def _add(self, conference_id: str, kind: str, changes: Changes, **more: int) -> None:
+        changes.execute(self.change, {"conference_id": conference_id, "seat_type": kind, **more})
 
 
 class Attendance(msgspec.Struct, frozen=True):
@@ -70,7 +62,7 @@ class Attendance(msgspec.Struct, frozen=True):
     held: Seats
     asked_at: datetime
     changed_at: datetime
-    state: Literal["held", "committed", "cancelled", "released"] = "held"
+    state: State = "held"
 
     @property
     def got(self) -> int:
@@ -83,43 +75,32 @@ class Attendance(msgspec.Struct, frozen=True):
         return self.got if self.state in {"held", "committed"} else 0
 
 
+def _key(event: SeatsReserved | Ended) -> str:
+    return f"{event.conference_id} {event.reservation_id}"
+
+
 class Attendees(DocumentView[Attendance]):
     """Each reservation of each conference, by conference and reservation."""
 
     indexed = ("conference_id", "state", "got", "seats")
 
-    @handles(SeatsReserved)
-    def reserved(self, event: SeatsReserved, documents: Documents[Attendance]) -> None:
-        key, now = _key(event), documents.recorded.recorded_at
-        known = documents.get(key)
-        documents.put(key, Attendance(event.conference_id, event.held, now if known is None else known.asked_at, now))
+    @handles(SeatsReserved, key=_key)
+    def reserved(self, event: SeatsReserved, known: Attendance | None, recorded: RecordedEvent) -> Attendance:
+        now = recorded.recorded_at
+        return Attendance(event.conference_id, event.held, now if known is None else known.asked_at, now)
 
-    @handles(ReservationCommitted)
-    def committed(self, event: ReservationCommitted, documents: Documents[Attendance]) -> None:
-        _end(event, documents, "committed")
-
-    @handles(ReservationCancelled)
-    def cancelled(self, event: ReservationCancelled, documents: Documents[Attendance]) -> None:
-        _end(event, documents, "cancelled")
-
-    @handles(SeatsReleased)
-    def released(self, event: SeatsReleased, documents: Documents[Attendance]) -> None:
-        _end(event, documents, "released")
+    @handles(ReservationCommitted, ReservationCancelled, SeatsReleased, key=_key)
+    def ended(self, event: Ended, known: Attendance | None, recorded: RecordedEvent) -> Attendance | None:
+        if known is None:
+            return None
+        return msgspec.structs.replace(known, state=_STATES[type(event)], changed_at=recorded.recorded_at)
 
 
-def _key(event: SeatsReserved | ReservationCommitted | ReservationCancelled | SeatsReleased) -> str:
-    return f"{event.conference_id} {event.reservation_id}"
-
-
-def _end(
-    event: ReservationCommitted | ReservationCancelled | SeatsReleased,
-    documents: Documents[Attendance],
-    state: Literal["committed", "cancelled", "released"],
-) -> None:
-    attendance = documents.get(_key(event))
-    if attendance is not None:
-        ended = msgspec.structs.replace(attendance, state=state, changed_at=documents.recorded.recorded_at)
-        documents.put(_key(event), ended)
+_STATES: Final[dict[type, State]] = {
+    ReservationCommitted: "committed",
+    ReservationCancelled: "cancelled",
+    SeatsReleased: "released",
+}
 
 
 class SalesByMinute(Projection):
@@ -136,27 +117,14 @@ class SalesByMinute(Projection):
     )
 
     def prepare(self) -> None:
-        c = self.sales.c
-        keys = {name: sa.bindparam(name + "_", type_=sa.Text) for name in ("conference_id", "minute", "seat_type")}
-        same = sa.and_(*(c[name] == key for name, key in keys.items()))
-        new = sa.select(*keys.values(), sa.literal(0), sa.literal(0)).where(~sa.select(1).where(same).exists())
-        self.begin: Any = self.sales.insert().from_select([*keys, "taken", "given_back"], new)
-        self.count: Any = (
-            self.sales.update()
-            .where(same)
-            .values(
-                taken=c.taken + sa.bindparam("more", type_=sa.BigInteger),
-                given_back=c.given_back + sa.bindparam("less", type_=sa.BigInteger),
-            )
-        )
+        self.count = self.upsert(self.sales, add=["taken", "given_back"])
 
     @handles(SeatsReserved, ReservationCancelled, SeatsReleased)
     def moved(self, event: SeatsReserved | ReservationCancelled | SeatsReleased, changes: Changes) -> None:
-        minute = f"{changes.recorded.recorded_at:%Y-%m-%d %H:%M}"
+        keys = {"conference_id": event.conference_id, "minute": f"{changes.recorded.recorded_at:%Y-%m-%d %H:%M}"}
         for kind, delta in event.deltas.items():
-            keys = {"conference_id_": event.conference_id, "minute_": minute, "seat_type_": kind}
-            changes.execute(self.begin, keys)
-            changes.execute(self.count, {**keys, "more": max(-delta, 0), "less": max(delta, 0)})
+            counts = {"taken": max(-delta, 0), "given_back": max(delta, 0)}
+            changes.execute(self.count, {**keys, "seat_type": kind, **counts})
 
 
 class Availability(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
+import sacho
 from sacho import Event
 from sacho.errors import CannotSwitch
 from sacho.reacting import Application, Changes, Projection, handles
@@ -79,3 +80,29 @@ def test_without_a_second_version_there_is_nothing_to_compare() -> None:
         app.run(once=True)
         with pytest.raises(CannotSwitch, match="no two builds"):
             app.administration.compare(Prices)
+
+
+class RenamedPrices(Prices):
+    """The second version, whose table has another name."""
+
+    name = "prices"
+    version = 2
+    takes_over = "manual"
+    prices = Prices.prices.to_metadata(sa.MetaData(), name="compared_price_list")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_table_of_another_name_is_compared_as_long_as_the_class_before_is_known(
+    engine: str, url_of: Callable[[str], str]
+) -> None:
+    with sacho.connect(url_of(engine)) as store:
+        with Application(store, consumers=[Prices, RenamedPrices]) as app:
+            store.append("sales-1", [Sold("table", 5)])
+            app.run(once=True)
+            (table,) = app.administration.compare("prices").tables
+            assert (table.table, table.is_equal, table.rows_new) == ("compared_price_list", True, 1)
+            if engine == "memory":
+                return
+        with Application(store, consumers=[RenamedPrices]) as app:
+            with pytest.raises(CannotSwitch, match="keep that class"):
+                app.administration.compare("prices")

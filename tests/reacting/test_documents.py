@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from sacho import EventData, RecordedEvent
 from sacho.errors import InvalidConsumer
 from sacho.reacting import Application, Documents, DocumentView, EntityView, handles
 from tests.reacting.conftest import Place
@@ -196,3 +198,50 @@ def test_a_document_stays_exact_over_many_stops(place: Place) -> None:
     with place.application(Players) as app:
         points = sum(recorded.event.points for recorded in place.store.read_all())
         assert documents(app, Players) == {"ann": Player(points, place.store.head())}
+
+
+class Timed(msgspec.Struct, frozen=True):
+    points: int
+    first: datetime
+    actor: str | None
+
+
+class TimedPlayers(DocumentView[Timed]):
+    """Its handlers have a key, and are given the recorded event."""
+
+    indexed = ("points",)
+
+    @handles(Scored, key="who")
+    def scored(self, event: Scored, player: Timed | None, recorded: RecordedEvent) -> Timed:
+        if player is None:
+            return Timed(event.points, recorded.recorded_at, recorded.metadata.get("actor"))
+        return Timed(player.points + event.points, player.first, player.actor)
+
+
+def test_a_keyed_handler_may_be_given_the_recorded_event(place: Place) -> None:
+    place.store.append("game-1", [EventData(Scored("ann", 3), metadata={"actor": "me"}), *scored("ann", 2)])
+    place.run(TimedPlayers)
+    first = next(iter(place.store.read("game-1"))).recorded_at
+    with place.application(TimedPlayers) as app, app.reading(TimedPlayers) as view:
+        assert view.get("ann") == Timed(5, first, "me")
+
+
+def test_readers_get_documents_by_key_and_by_their_columns(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 5), *scored("bob", 1, 1), *scored("cid", 9), *scored("dan", 2)])
+    place.run(Players)
+    c = Players.view.c
+    with place.application(Players) as app, app.reading(Players) as view:
+        assert view.get("bob") == Player(2, 2)
+        assert view.get("eve") is None
+        assert view.position == place.store.head()
+        assert view.find(c.points == 2) == [("bob", Player(2, 2)), ("dan", Player(2, 1))]
+        assert [key for key, _ in view.find(c.points > 1, order_by=[c.points.desc()], limit=2)] == ["cid", "ann"]
+        assert view.find(c.points == 2, c.average == 2.0) == [("dan", Player(2, 1))]
+        assert (view.count(), view.count(c.points > 4)) == (4, 2)
+
+
+def test_a_view_is_read_in_asyncio_without_holding_up_the_loop(place: Place) -> None:
+    place.store.append("game-1", scored("ann", 5))
+    place.run(Players)
+    with place.application(Players) as app:
+        assert asyncio.run(app.read_async(Players, lambda view: view.get("ann"))) == Player(5, 1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pytest
 import sqlalchemy as sa
 
-from sacho.reacting import Changes, Projection, handles
+import sacho
+from sacho.errors import InvalidConsumer
+from sacho.reacting import Application, Changes, Projection, handles
 from tests.reacting.conftest import Place
 from tests.reacting.domain import (
     AT_ONCE,
@@ -18,10 +21,12 @@ from tests.reacting.domain import (
     Trails,
     caught_up,
     expected_scores,
+    is_serving,
     scored,
     scores,
     status,
     trails,
+    until,
 )
 
 
@@ -203,3 +208,115 @@ def test_several_projections_go_on_side_by_side(place: Place) -> None:
         for one in (Scores, Trails, Leaders):
             caught_up(app, one)
         assert (scores(app), trails(app)) == ({"ann": (3, 2)}, {"ann": [1, 2]})
+
+
+# --- upserts, and what readers have rights to ----------------------------------------------------------
+
+
+class Balances(Projection):
+    """Sums by a statement that inserts or adds, and the last value beside."""
+
+    balances = sa.Table(
+        "reacting_balances",
+        sa.MetaData(),
+        sa.Column("who", sa.Text, primary_key=True),
+        sa.Column("points", sa.BigInteger, nullable=False),
+        sa.Column("last", sa.BigInteger, nullable=False),
+        sa.Column("note", sa.Text),
+    )
+
+    def prepare(self) -> None:
+        self.move = self.upsert(self.balances, add=["points"], set=["last"])
+        self.enter = self.upsert(self.balances)
+
+    @handles(Scored)
+    def scored(self, event: Scored, changes: Changes) -> None:
+        changes.execute(self.move, {"who": event.who, "points": event.points, "last": event.points})
+
+    @handles(Left)
+    def left(self, event: Left, changes: Changes) -> None:
+        changes.execute(self.enter, {"who": event.who, "points": 0, "last": 0, "note": "left"})
+
+
+def test_an_upsert_inserts_adds_or_replaces_and_leaves_other_columns_alone(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 5, 2), Left("ann"), *scored("ann", 1), *scored("bob", 4)])
+    place.run(Balances)
+    with place.application(Balances) as app, app.reading(Balances) as view:
+        rows = view.execute(sa.select(Balances.balances).order_by(Balances.balances.c.who)).all()
+    assert [tuple(row) for row in rows] == [("ann", 1, 1, "left"), ("bob", 4, 4, None)]
+
+
+@pytest.mark.parametrize("wrong", [{"add": ["none"]}, {"add": ["who"]}, {"set": ["other"]}])
+def test_an_upsert_of_columns_that_are_not_there_is_refused(place: Place, wrong: dict[str, list[str]]) -> None:
+    class Wrong(Balances):
+        balances = Balances.balances.to_metadata(sa.MetaData(), name="reacting_wrong")
+
+        def prepare(self) -> None:
+            self.upsert(self.balances, **wrong)
+
+    with place.application(Wrong) as app, pytest.raises(InvalidConsumer, match="upsert"), app.running():
+        pass
+
+
+class WiderBalances(Balances):
+    """The second version: one column fewer, so that the SQL view is made anew."""
+
+    name = "balances"
+    version = 2
+    balances = sa.Table(
+        "reacting_balances",
+        sa.MetaData(),
+        sa.Column("who", sa.Text, primary_key=True),
+        sa.Column("points", sa.BigInteger, nullable=False),
+    )
+
+    def prepare(self) -> None:
+        self.move = self.upsert(self.balances, add=["points"])
+
+    @handles(Scored)
+    def scored(self, event: Scored, changes: Changes) -> None:
+        changes.execute(self.move, {"who": event.who, "points": event.points})
+
+    @handles(Left)
+    def left(self, event: Left, changes: Changes) -> None: ...
+
+
+class SameBalances(Balances):
+    name = "balances"
+    version = 2
+
+
+@pytest.mark.parametrize("version", [SameBalances, WiderBalances])
+def test_rights_on_a_view_outlive_a_new_version(version: type[Projection], postgres_url: str) -> None:
+    with sacho.connect(postgres_url) as store:
+        store.append("game-1", scored("ann", 5, 2))
+        with Application(store, consumers=[Balances]) as app:
+            app.run(once=True)
+            with app.views.writing() as connection:
+                connection.exec_driver_sql("GRANT SELECT ON reacting_balances TO PUBLIC")
+        with Application(store, consumers=[Balances, version]) as app:
+            app.run(once=True)
+            with app.views.reading() as connection:
+                rights = connection.exec_driver_sql(
+                    "SELECT relacl::text FROM pg_class WHERE oid = to_regclass('reacting_balances')"
+                ).scalar_one()
+                assert ",=r/" in rights.replace("{", ",")
+            assert is_serving(app, 2)
+
+
+def test_a_view_that_stands_on_one_whose_columns_change_is_told(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sacho.connect(postgres_url) as store:
+        store.append("game-1", scored("ann", 5, 2))
+        with Application(store, consumers=[Balances]) as app:
+            app.run(once=True)
+            with app.views.writing() as connection:
+                connection.exec_driver_sql("CREATE VIEW standing AS SELECT note FROM reacting_balances")
+        with Application(store, consumers=[Balances, WiderBalances]) as app, app.running():
+            until(lambda: "drop that, and make it again" in caplog.text)
+            assert "standing" in caplog.text
+            assert is_serving(app, 1)
+            with app.views.writing() as connection:
+                connection.exec_driver_sql("DROP VIEW standing")
+            until(lambda: is_serving(app, 2))
