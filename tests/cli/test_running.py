@@ -193,3 +193,26 @@ def test_an_unknown_consumer_is_told_in_one_line(shop: Path) -> None:
     done = command(shop, "projections", "rebuild", "nothing")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "sales" in done.stderr
+
+
+def test_json_may_stand_before_the_command_and_a_narrow_terminal_gets_a_narrow_table(shop: Path) -> None:
+    sell(shop, 1, 3)
+    command(shop, "run", "cli_shop:app", "--once")
+    found = command(shop, "--json", "projections", "status")
+    assert json.loads(found.stdout)["parked"] == 1
+    lines = command(shop, "projections", "status").stdout.splitlines()
+    assert lines[0].split() == ["consumer", "state", "position", "behind", "more"]
+    assert "1 parked" in lines[1]
+    assert "stopped at 2: ValueError" in " ".join(" ".join(lines[1:]).split())
+
+
+def test_one_build_of_a_version_is_switched_to_and_removed(shop: Path) -> None:
+    sell(shop, 1, 2)
+    for arguments in (("run", "cli_shop:app", "--once"), ("projections", "rebuild", "sales")):
+        assert command(shop, *arguments).returncode == 0
+    command(shop, "run", "cli_shop:app", "--once")
+    assert "sales@1 takes over" in command(shop, "projections", "switch", "sales", "1", "--build", "0").stdout
+    command(shop, "run", "cli_shop:app", "--once")
+    assert command(shop, "projections", "remove", "sales", "1", "--build", "0").stderr.count("it serves") == 1
+    assert "removed: sales@1.1" in command(shop, "projections", "remove", "sales", "1", "--build", "1").stdout
+    assert status(shop)["build"] == 0
