@@ -148,7 +148,7 @@ def test_a_new_version_takes_over_though_writers_never_rest(place: Place) -> Non
     ended = threading.Event()
 
     def write() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.0005):
             place.store.append("game-1", scored("ann", 1, 2, 3))
 
     writer = threading.Thread(target=write)

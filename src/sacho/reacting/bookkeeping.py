@@ -345,14 +345,17 @@ class Bookkeeping:
         return [Parked(generation.name, *row) for row in connection.execute(found.order_by(c.position))]
 
     def parked_keys(self, connection: sa.Connection, generation: Generation) -> tuple[set[str], int, bool]:
-        """Return the keys that are held up, how many events have failed, and whether something is asked of any of them."""
+        """Return the keys that are held up, how many events have failed, and whether there is something to do about any.
+
+        That is so where somebody asked, and where no event of a key has failed: then those behind it have nothing to wait for.
+        """
         c = parked.c
         rows = list(
             connection.execute(
                 select(c.key, func.count(c.error), func.count(c.action)).where(_of(parked, generation)).group_by(c.key)
             )
         )
-        return {row[0] for row in rows}, sum(row[1] for row in rows), any(row[2] for row in rows)
+        return {row[0] for row in rows}, sum(row[1] for row in rows), any(row[2] or not row[1] for row in rows)
 
     def ask(self, connection: sa.Connection, generation: Generation, position: int, action: str) -> None:
         """Ask that a parked event be tried again or dropped."""

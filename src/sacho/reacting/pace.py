@@ -1,12 +1,17 @@
-"""Pace: how fast a worker gets on, over about its last ten seconds."""
+"""Pace: how fast a worker gets on, over about its last ten seconds; and how many events it handles before it looks up."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 SECONDS: Final = 10.0
+SLICE_SECONDS: Final = 0.02
+"""For about how long events are handled before a worker looks up: so long a stop waits, or one handler if that takes longer."""
+MOST_AT_ONCE: Final = 1_000
 
 
 class Pace:
@@ -34,3 +39,21 @@ class Pace:
     def speed(self) -> float:
         """Positions passed a second, those of events that concern somebody else among them."""
         return self._positions / max(self._seconds, 0.001)
+
+
+class Slices:
+    """How many events to handle at once, so that it takes about `SLICE_SECONDS`: learnt from those before."""
+
+    def __init__(self) -> None:
+        self.size = 1
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Learn from how long a block takes, which handles `size` events."""
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        if took > SLICE_SECONDS:
+            self.size = max(1, self.size // 2)
+        elif took < SLICE_SECONDS / 4:
+            self.size = min(MOST_AT_ONCE, 2 * self.size)

@@ -220,7 +220,7 @@ class Runner:
         """Let a build take over that has come near the log's head, unless it waits to be told to."""
         if worker.is_building and worker.takes_over and worker.holding.leases:
             goal, is_new = self._goal(worker.generation, head)
-            rest = max(self._seconds, NEAR_SECONDS)
+            rest = max(self._seconds, 3 * NEAR_SECONDS)
             may_be = is_new or worker.holding.has_reached(goal)
             if may_be and self._builder(worker.generation).take_over(worker.generation, goal, rest):
                 worker.is_building = False

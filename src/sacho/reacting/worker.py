@@ -25,7 +25,7 @@ from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked, parked_row
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
-from sacho.reacting.pace import Pace
+from sacho.reacting.pace import Pace, Slices
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking, said
 
@@ -39,9 +39,6 @@ MOST_EVENTS: Final = 1_000_000
 """How many events a batch has at most; mostly it ends before, by its changes or its time."""
 MOST_SECONDS: Final = 0.5
 """For how long a batch is gathered at most: so far a view may lag while it catches up."""
-MOST_AT_ONCE: Final = 1_000
-SLICE_SECONDS: Final = 0.02
-"""For about how long events are handled before the worker looks up: so long a stop waits, or one handler if that takes longer."""
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a database or log that does not answer is asked again."""
 LAZY_SECONDS: Final = 1.0
@@ -87,12 +84,14 @@ class Worker:
         self._in_hand: Sequence[RecordedEvent] = ()
         self._counted = 0
         """How many of the events in hand are counted as handled already."""
-        self._slice = 1
+        self._slices = Slices()
         self._tried = (0, 0)
         """The position of the event that failed last, and how often it did."""
         self._held_keys: set[str] = set()
         self._failed_keys = 0
         self._held_rows: list[dict[str, Any]] = []
+        self._unparking: Parked | None = None
+        """The parked event that is handled again, until it is committed."""
         self._is_asked = False
         self._balance_due = True
         self._connection: Any = None
@@ -162,7 +161,7 @@ class Worker:
         """Write what was gathered, with the checkpoints at a position, if the leases still hold."""
         self._count(position)
         leases = self.holding.active()
-        is_idle = not (self._taking.size or self._handled or self._held_rows or self._connection)
+        is_idle = not (self._taking.size or self._handled or self._held_rows or self._connection or self._unparking)
         if is_idle and not self.is_building and time.monotonic() - self._saved_at < LAZY_SECONDS:
             self.holding.passed = max(self.holding.passed, position)
             self._moved(self)
@@ -171,6 +170,9 @@ class Worker:
         try:
             connection = self._opened()
             self._books.advance(connection, self.generation, leases, position, self._handled, self._pace, self._seconds)
+            if self._unparking is not None:
+                self._books.hold(connection, self.generation, [self.holding.leases[self._unparking.partition]])
+                self._books.unpark(connection, self.generation, self._unparking.position)
             self._taking.write(connection)
             held = [row for row in self._held_rows if row["position"] <= position]
             self._books.park(connection, self.generation, held)
@@ -181,7 +183,7 @@ class Worker:
                 raise
             raise CommitFailed from error
         self._held_rows = [row for row in self._held_rows if row["position"] > position]
-        self._handled = 0
+        self._handled, self._unparking = 0, None
         self._saved_at = time.monotonic()
         self._taking.committed()
         self._reached(leases, position)
@@ -281,17 +283,12 @@ class Worker:
         """Take events in slices, at least one, until all are taken or the batch is over; return how many were."""
         place = 0
         while place < len(events):
-            self._in_hand, self._counted = events[place : place + self._slice], 0
-            began = time.monotonic()
-            self._take(self._in_hand)
-            took = time.monotonic() - began
+            self._in_hand, self._counted = events[place : place + self._slices.size], 0
+            with self._slices.timed():
+                self._take(self._in_hand)
             self._count(self._in_hand[-1].position)
             place += len(self._in_hand)
             self._in_hand = ()
-            if took > SLICE_SECONDS:
-                self._slice = max(1, self._slice // 2)
-            elif took < SLICE_SECONDS / 4:
-                self._slice = min(MOST_AT_ONCE, 2 * self._slice)
             if self._is_over(ends):
                 break
         return place
@@ -454,15 +451,22 @@ class Worker:
             self._moved(self)
 
     def _do_as_asked(self) -> None:
-        """Try parked events again, or drop them, as somebody has asked."""
+        """Try parked events again, or drop them, as somebody has asked; also those that wait behind none that failed.
+
+        Such are left by a worker that was killed on its way through a key.
+        """
         rows = self._parked_rows()
         for partition in {row.partition for row in rows if row.action}:
             lease = self.holding.leases.get(partition)
             if lease is not None and lease.stopped_at is not None:
                 self._go_on(lease, rows)
-        rows = self._parked_rows()  # anew: the events that partitions stopped at are no longer parked
-        for key in dict.fromkeys(row.key for row in rows if row.action and row.partition in self.holding.leases):
-            self._do_key([row for row in rows if row.key == key])
+        keys: dict[str, list[Parked]] = {}
+        for row in self._parked_rows():  # anew: the events that partitions stopped at are no longer parked
+            if row.partition in self.holding.leases:
+                keys.setdefault(row.key, []).append(row)
+        for of_key in keys.values():
+            if any(row.action for row in of_key) or not any(row.error for row in of_key):
+                self._do_key(of_key)
         with self._books.database.reading() as connection:
             self._learn_parked(connection)
 
@@ -482,18 +486,13 @@ class Worker:
                     self._books.unpark(connection, self.generation, row.position)
 
     def _unpark(self, row: Parked) -> bool:
-        """Handle a parked event, in the transaction that takes it out of those parked; return whether it succeeded."""
-        rows = list(
-            self._store.storage.read_all(Query(), after=row.position - 1, to=row.position, limit=1, backwards=False)
-        )
+        """Handle a parked event, and take it out of those parked as it is committed; return whether it succeeded."""
+        pages = self._store.storage.read_all(Query(), after=row.position - 1, to=row.position, limit=1, backwards=False)
+        self._unparking = row
         try:
-            events = self._decoded(rows[0])
-            if self._taking.acts_at_once:
-                self._take(events)  # however long it takes: no lock is held
-            self._books.unpark(self.begin(), self.generation, row.position)
-            if not self._taking.acts_at_once:
-                self._take(events)
-            self._handled = len(events)
+            self._in_hand, self._counted = [one for rows in pages for one in self._decoded(rows)], 0
+            self._take(self._in_hand)
+            self._count(row.position)
             self.commit(self.holding.low())
         except (HandlerFailed, CommitFailed) as failed:
             error = failed.__cause__ or failed
@@ -503,6 +502,7 @@ class Worker:
                     connection, self.generation, row.position, said(error), "".join(traceback.format_exception(error))
                 )
             return False
+        self._in_hand = ()
         return True
 
     def _go_on(self, lease: Lease, rows: Sequence[Parked]) -> None:
@@ -546,6 +546,7 @@ class Worker:
         self._held_rows.clear()
         self._handled = self._counted = 0
         self._in_hand = ()
+        self._unparking = None
 
     def _forget(self) -> None:
         """Forget all that belonged to leases which are lost."""
