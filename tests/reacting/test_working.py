@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -378,10 +379,10 @@ def test_a_server_that_ends_an_idle_transaction_is_told_in_one_line(postgres_url
         @handles(Scored)
         def scored(self, event: Scored, changes: Changes) -> None:
             changes.execute(self.rows.insert(), {"points": event.points})
-            changes.fetch(sa.select(self.rows))
+            ((backend,),) = changes.fetch(sa.select(sa.func.pg_backend_pid()))
             if not Idle.ended:
                 Idle.ended = True
-                _end_transactions(postgres_url)
+                _end(postgres_url, backend)
 
     with sacho.connect(postgres_url) as store, Application(store, consumers=[Idle]) as app:
         with app.running(), caplog.at_level(logging.WARNING, "sacho.reacting"):
@@ -424,14 +425,7 @@ def test_a_lease_that_is_in_a_commit_is_not_waited_for_when_the_runner_says_that
             database.close()
 
 
-def _end_transactions(url: str) -> None:
-    """End the connections that are idle in a transaction, as the server's timeout does."""
-    engine = sa.create_engine(url.partition("?")[0].replace("postgresql://", "postgresql+psycopg://"))
-    with engine.connect() as connection:
-        connection.execute(
-            sa.text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE state = 'idle in transaction' AND datname = current_database()"
-            )
-        )
-    engine.dispose()
+def _end(url: str, backend: int) -> None:
+    """End a connection, as the server's timeout does."""
+    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (backend,))
