@@ -22,6 +22,7 @@ from examples.conference.seats import (
 from sacho import EventStore, RecordedEvent
 from sacho.reacting import Application, Changes, DocumentView, Projection, View, handles
 
+Moved: TypeAlias = SeatsReserved | ReservationCancelled | SeatsReleased
 Ended: TypeAlias = ReservationCommitted | ReservationCancelled | SeatsReleased
 State: TypeAlias = Literal["held", "committed", "cancelled", "released"]
 
@@ -47,12 +48,45 @@ class SeatAvailability(Projection):
             self._add(event.conference_id, kind, changes, on_sale=delta, available=delta)
 
     @handles(SeatsReserved, ReservationCancelled, SeatsReleased)
-    def moved(self, event: SeatsReserved | ReservationCancelled | SeatsReleased, changes: Changes) -> None:
+    def moved(self, event: Moved, changes: Changes) -> None:
         for kind, delta in event.deltas.items():
             self._add(event.conference_id, kind, changes, on_sale=0, available=delta)
 
     def _add(self, conference_id: str, kind: str, changes: Changes, **more: int) -> None:
         changes.execute(self.change, {"conference_id": conference_id, "seat_type": kind, **more})
+
+
+class Conference(msgspec.Struct, frozen=True):
+    """A conference as far as its seats tell: what there is of each seat type, and when that changed last."""
+
+    on_sale: Seats
+    available: Seats
+    changed_at: datetime
+
+    @property
+    def is_sold_out(self) -> bool:
+        return any(self.on_sale.values()) and not any(self.available.values())
+
+
+class Conferences(DocumentView[Conference]):
+    """Each conference that has had seats on sale, by its id."""
+
+    indexed = ("is_sold_out",)
+
+    @handles(AvailableSeatsChanged, key="conference_id")
+    def changed(self, event: AvailableSeatsChanged, known: Conference | None, recorded: RecordedEvent) -> Conference:
+        on_sale, available = ({}, {}) if known is None else (known.on_sale, known.available)
+        return Conference(_sum(on_sale, event.deltas), _sum(available, event.deltas), recorded.recorded_at)
+
+    @handles(SeatsReserved, ReservationCancelled, SeatsReleased, key="conference_id")
+    def moved(self, event: Moved, known: Conference | None, recorded: RecordedEvent) -> Conference | None:
+        if known is None:
+            return None
+        return Conference(known.on_sale, _sum(known.available, event.deltas), recorded.recorded_at)
+
+
+def _sum(seats: Seats, deltas: Seats) -> Seats:
+    return {kind: seats.get(kind, 0) + deltas.get(kind, 0) for kind in {**seats, **deltas}}
 
 
 class Attendance(msgspec.Struct, frozen=True):
@@ -120,7 +154,7 @@ class SalesByMinute(Projection):
         self.count = self.upsert(self.sales, add=["taken", "given_back"])
 
     @handles(SeatsReserved, ReservationCancelled, SeatsReleased)
-    def moved(self, event: SeatsReserved | ReservationCancelled | SeatsReleased, changes: Changes) -> None:
+    def moved(self, event: Moved, changes: Changes) -> None:
         keys = {"conference_id": event.conference_id, "minute": f"{changes.recorded.recorded_at:%Y-%m-%d %H:%M}"}
         for kind, delta in event.deltas.items():
             counts = {"taken": max(-delta, 0), "given_back": max(delta, 0)}
@@ -188,5 +222,5 @@ def sell_out(view: View, conference_id: str) -> dict[str, list[tuple[str, int]]]
 
 def application(store: str | EventStore | None = None) -> Application:
     """Return the application over a store: an open one, one of a URL, or the one that the environment names."""
-    views = [SeatAvailability, Attendees, SalesByMinute]
+    views = [Conferences, SeatAvailability, Attendees, SalesByMinute]
     return Application(store or os.environ[STORE], consumers=views)

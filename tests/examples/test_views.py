@@ -30,6 +30,8 @@ from examples.conference.seats import (
 from examples.conference.views import (
     Attendance,
     Attendees,
+    Conference,
+    Conferences,
     Funnel,
     SalesByMinute,
     SeatAvailability,
@@ -79,6 +81,12 @@ def check(app: Application, conference_id: str) -> None:
         seats = availability(view, conference_id)
     assert {kind: one.available for kind, one in seats.items()} == state.remaining
     assert {kind: one.on_sale for kind, one in seats.items()} == audit.on_sale
+    with app.reading(Conferences) as view:
+        last = max(one.recorded_at for one in log if not isinstance(one.event, ReservationCommitted))
+        assert view.get(conference_id) == Conference(audit.on_sale, state.remaining, last)
+        assert [key for key, _ in view.find(Conferences.view.c.is_sold_out)].count(conference_id) == (
+            not any(state.remaining.values())
+        )
     with app.reading(SalesByMinute) as view:
         curves = sell_out(view, conference_id)
     assert {kind: curves[kind][-1][1] for kind in KINDS} == audit.held()
@@ -138,7 +146,7 @@ def test_the_views_go_on_and_are_the_same_when_rebuilt(engine: str, url_of: Call
             live(app, "c1", seed)
             app.run(once=True)
             check(app, "c1")
-        for view in (SeatAvailability, Attendees, SalesByMinute):
+        for view in (Conferences, SeatAvailability, Attendees, SalesByMinute):
             before = contents(app, view)
             build = app.administration.rebuild(view)
             app.run(once=True)

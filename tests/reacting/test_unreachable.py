@@ -1,0 +1,70 @@
+"""Views' databases that are not reachable: told by name, nothing lost, and what lives elsewhere goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import sacho
+from sacho.errors import ConfigurationError, ViewsUnreachable
+from sacho.reacting import Application
+from tests.reacting.domain import PATIENCE, Scores, caught_up, expected_scores, scored, scores, until
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+    views = "postgresql://me:geheim@127.0.0.1:1/views"
+    with sacho.connect("memory://") as store, Application(store, consumers=[Scores], views=views) as app:
+        store.append("game-1", scored("ann", 1))
+        for attempt in (lambda: app.run(once=True), lambda: app.administration, lambda: scores(app)):
+            with pytest.raises(ViewsUnreachable, match="127.0.0.1:1/views") as told:
+                attempt()
+            assert "geheim" not in f"{told.value} {told.value!r}"
+        assert store.append("game-1", scored("ann", 2)).position == 2
+
+
+def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    with sacho.connect("memory://") as store:
+        with pytest.raises((ViewsUnreachable, ConfigurationError), match="nowhere"):
+            with Application(store, consumers=[Scores], views=f"sqlite:///{tmp_path}/nowhere/views.db") as app:
+                app.run(once=True)
+
+
+@contextmanager
+def a_database(url: str) -> Iterator[tuple[str, psycopg.Connection[object]]]:
+    """A database of its own on the server; give its URL, and a connection to another one."""
+    server = url.partition("?")[0]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE views_apart")
+        try:
+            yield server.rpartition("/")[0] + "/views_apart", connection
+        finally:
+            connection.execute("DROP DATABASE views_apart WITH (FORCE)")
+
+
+def test_a_database_that_goes_away_and_comes_back_loses_nothing_and_holds_up_nobody_else(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with a_database(postgres_url) as (views, server), sacho.connect(f"sqlite:///{tmp_path}/log.db") as store:
+        apart = Application(store, consumers=[Scores], views=views)
+        beside = Application(store, consumers=[Scores])
+        with apart, beside, apart.running(lease_seconds=1.0), beside.running(lease_seconds=1.0):
+            store.append("game-1", scored("ann", 1))
+            caught_up(apart, Scores)
+            with caplog.at_level(logging.WARNING, "sacho.reacting"):
+                server.execute("ALTER DATABASE views_apart ALLOW_CONNECTIONS false")
+                server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'views_apart'")
+                done = store.append("game-1", scored("ann", 2, 3))
+                assert beside.wait_for(Scores, done.position, PATIENCE)
+                assert scores(beside) == expected_scores(store)
+                with pytest.raises(ViewsUnreachable):
+                    scores(apart)
+                until(lambda: "ViewsUnreachable" in caplog.text or "views_apart cannot be used" in caplog.text)
+            server.execute("ALTER DATABASE views_apart ALLOW_CONNECTIONS true")
+            caught_up(apart, Scores)
+            assert scores(apart) == expected_scores(store)
+        assert "Traceback" not in caplog.text
