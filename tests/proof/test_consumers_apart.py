@@ -95,20 +95,26 @@ class Workers:
         self._app = app
         self._urls = (url, effects_url)
         self._chance = Random(8)
+        self._may_die = True
         self._stopped_at: dict[int, int] = {}
         self._alive = [self._start() for _ in range(3)]
 
     def see_one_off(self) -> None:
         """Have events come until one has died; another takes its place."""
         died = self.died
-        until(lambda: self._look() or self.died > died)
+        until(lambda: self._look()[0] > died)
 
     def see_one_passed(self) -> None:
-        """Have events come until one, in all, was stopped while others handled the event that it had in hand."""
-        until(lambda: self._look() or self.passed)
+        """Have events come until one was stopped while others, of whom no more die, handled the event that it had in hand."""
+        passed, self._may_die = self.passed, False
+        self._alive.append(self._start(stops_at=1))
+        until(lambda: self._look()[1] > passed)
 
-    def _look(self) -> None:
-        """Have some events come; wake who is stopped when the others have passed it, or are all stopped as well."""
+    def _look(self) -> tuple[int, int]:
+        """Have some events come; wake who is stopped when the others have passed it, or are all stopped as well.
+
+        Return how many have died, and how many were passed.
+        """
         (status,) = self._app.administration.status()
         if status.lag_events < 60:
             for _ in range(5):
@@ -123,10 +129,12 @@ class Workers:
             if is_passed or {*states.values()} == {os.CLD_STOPPED}:
                 process.send_signal(signal.SIGCONT)
                 self.passed += is_passed
+        return self.died, self.passed
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        dies_at = self._chance.randint(2, 60)
-        stops_at = self._chance.choice([0, self._chance.randint(1, dies_at)])
+    def _start(self, stops_at: int = 0) -> subprocess.Popen[bytes]:
+        dies_at = self._chance.randint(2, 60) if self._may_die else 0
+        if dies_at and self._chance.random() < 0.5:
+            stops_at = self._chance.randint(1, dies_at)
         return self.held.enter_context(program("ledger", *self._urls, stops_at, dies_at))
 
 
