@@ -6,6 +6,7 @@ commit of an effect, before the checkpoint; or with an event in hand whose effec
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+import sacho
 from sacho import Event
 from sacho.deciding import Retry
 from sacho.reacting import Application, Changes, Consumer, Delivery, HandledIds, Projection, handles
@@ -197,12 +199,20 @@ def sums(url: str, *versions: str) -> None:
     run(Application(url, consumers=[{"1": Sums, "2": DoubledSums}[version] for version in versions]))
 
 
+def writes(url: str) -> None:
+    """Append one event after the other, to accounts of its own."""
+    with sacho.connect(url) as store:
+        for number in itertools.count():
+            account = f"w{number % 7}"
+            store.append(f"accounts-{account}", [Entered(account, 1 + number % 9)])
+
+
 def mended(url: str) -> None:
     """Keep what was poisoned, by the handler that is mended."""
     run(Application(url, consumers=[Poisoned(is_mended=True)]))
 
 
-PROGRAMS: dict[str, Callable[..., None]] = {"ledger": ledger, "sums": sums, "mended": mended}
+PROGRAMS: dict[str, Callable[..., None]] = {"ledger": ledger, "sums": sums, "writes": writes, "mended": mended}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

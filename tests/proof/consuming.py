@@ -49,6 +49,13 @@ def enter(app: Application, chance: Random, *, is_poison: bool = False) -> int:
     return app.store.append(f"accounts-{account}", [event]).position
 
 
+def enter_many(app: Application, count: int) -> None:
+    """Append so many events, to the accounts in turn, many at a time."""
+    for number in range(count // 50):
+        account = f"a{number % ACCOUNTS}"
+        app.store.append(f"accounts-{account}", [Entered(account, 1 + n % 9) for n in range(50)])
+
+
 def check_sums(app: Application, kind: type[Sums] = Sums) -> int:
     """A view of sums is what the log comes to, each account in order; return how many events it has."""
     amounts: dict[str, tuple[int, int]] = {}
