@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -161,14 +162,20 @@ class Poisoned(Sums):
     retry = AT_ONCE
     rows = Sums.rows.to_metadata(sa.MetaData(), name="proof_poisoned")
 
-    def __init__(self, *, is_mended: bool) -> None:
+    def __init__(self, *, is_mended: bool, dies_at: int = 0) -> None:
+        """At the event of a number, counted from 1 by this process, it kills itself; 0 is never."""
         self._is_mended = is_mended
+        self._dies_at = dies_at
+        self._count = 0
 
     @handles(Entered)
     def entered(self, event: Entered, changes: Changes) -> None:
         if event.is_poison and not self._is_mended:
             raise ValueError("poison")
         super().entered(event, changes)
+        self._count += 1
+        if self._count == self._dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 # --- programs ------------------------------------------------------------------------------------------
@@ -200,16 +207,18 @@ def sums(url: str, *versions: str) -> None:
 
 
 def writes(url: str) -> None:
-    """Append one event after the other, to accounts of its own."""
+    """Append one event after the other, to accounts of its own; not so many that builds get longer and longer."""
+    pace = threading.Event()
     with sacho.connect(url) as store:
         for number in itertools.count():
             account = f"w{number % 7}"
             store.append(f"accounts-{account}", [Entered(account, 1 + number % 9)])
+            pace.wait(0.002)
 
 
-def mended(url: str) -> None:
-    """Keep what was poisoned, by the handler that is mended."""
-    run(Application(url, consumers=[Poisoned(is_mended=True)]))
+def mended(url: str, dies_at: str = "0") -> None:
+    """Keep what was poisoned, by the handler that is mended; die at an event of this process."""
+    run(Application(url, consumers=[Poisoned(is_mended=True, dies_at=int(dies_at))]))
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {"ledger": ledger, "sums": sums, "writes": writes, "mended": mended}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sacho import RecordedEvent
 from sacho.errors import KeyParked
 from sacho.reacting import Application
-from tests.proof.consumer_programs import LEASE_SECONDS, TOTAL, Poisoned
+from tests.proof.consumer_programs import LEASE_SECONDS, TOTAL, Entered, Poisoned
 from tests.proof.consuming import check_sums, enter, program
 from tests.proof.processes import WAIT, Count, Counted, until
 
@@ -74,6 +75,22 @@ def kill_while_it_tries_again(app: Application, process: subprocess.Popen[bytes]
 LEFT_FOR_EVER = (
     "who is killed between two events of a key leaves the rest parked, without an error: nothing tries them again"
 )
+
+
+@pytest.mark.xfail(run=False, reason=LEFT_FOR_EVER)
+def test_what_waits_behind_a_poison_event_goes_on_after_who_tried_it_again_was_killed(log_url: str) -> None:
+    with Application(log_url, consumers=[Poisoned(is_mended=False)]) as app:
+        with running(log_url, is_mended=False):
+            app.store.append("accounts-a", [Entered("a", number, is_poison=number == 1) for number in range(1, 6)])
+            until(lambda: len(app.administration.parked(Poisoned)) == 5)
+        app.administration.retry(Poisoned)
+        with program("mended", log_url, 3) as process:
+            assert process.wait(WAIT) == -signal.SIGKILL
+        assert [row.error for row in app.administration.parked(Poisoned)] == [None] * 3
+        app.administration.retry(Poisoned)
+        with running(log_url, is_mended=True):
+            until(lambda: not app.administration.parked(Poisoned))
+        assert check_sums(app, Poisoned) == 5
 
 
 @pytest.mark.xfail(run=False, reason=LEFT_FOR_EVER)
