@@ -293,7 +293,8 @@ def test_consumers_that_hang_sleep_and_fail_hold_up_no_writer_and_no_other_consu
     sleeping = Sleeping()
     unwell: list[Consumer] = [*hanging, sleeping, Failing(), Parking()]
     gates = [sleeping.wakes, *(one.goes_on for one in hanging)]
-    with Application(log_url, consumers=[Sums, told, *unwell]) as app, app.running(), let_go(*gates):
+    app = Application(log_url, consumers=[Sums, told, *unwell])
+    with app, app.running(lease_seconds=WAIT / 3), let_go(*gates):
         until(lambda: all(one.is_inside.is_set() for one in hanging))
         until(lambda: sum(one.is_stopped for one in app.administration.status()) == 2)
         nothing_is_locked(app, log_url)
@@ -308,6 +309,7 @@ def test_consumers_that_hang_sleep_and_fail_hold_up_no_writer_and_no_other_consu
             one.goes_on.set()
         for one in hanging:
             assert app.wait_for(one, head, WAIT)
+            assert len(one.done) == 2 * count  # no transaction was taken from it, so that it had to begin again
         assert check_sums(app, HangingView) == 2 * count
     engine = log_url.partition(":")[0]
     counted(f"{engine}: events that were written and followed while others hung, slept, stopped", count)
