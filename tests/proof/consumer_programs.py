@@ -26,7 +26,7 @@ from sacho.reacting.runner import Runner
 from tests.proof.reacting_programs import looking, stop_here
 
 PARTITIONS = 4
-LEASE_SECONDS = 0.5
+LEASE_SECONDS = 1.0
 TOTAL = "all"
 AT_ONCE = Retry(attempts=2, first_pause=0.001, longest_pause=0.001)
 
@@ -61,7 +61,10 @@ def effects(url: str) -> sa.Engine:
 
 
 def make_tallies(engine: sa.Engine) -> None:
-    """Make the tables of the effects."""
+    """Make the tables of the effects. SQLite's are in WAL mode: several who write starve each other without it."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     HandledIds(Ledger.name).make_table(engine)
     tallies.create(engine)
     with engine.begin() as connection:
