@@ -349,12 +349,7 @@ class MendedView(HangingView):
         super().entered(event, changes)
 
 
-HELD_UP = "a projection's parked event is handled within the transaction that takes it out of those parked"
-
-
-@pytest.mark.parametrize(
-    "kind", [MendedConsumer, pytest.param(MendedView, marks=pytest.mark.xfail(run=False, reason=HELD_UP))]
-)
+@pytest.mark.parametrize("kind", [MendedConsumer, MendedView])
 def test_a_handler_that_hangs_when_its_event_is_tried_again_holds_up_nobody(
     log_url: str, kind: type[MendedConsumer | MendedView], soak_count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from random import Random
 
-import pytest
 import sqlalchemy as sa
 
 from sacho import RecordedEvent
@@ -72,12 +71,6 @@ def kill_while_it_tries_again(app: Application, process: subprocess.Popen[bytes]
     return len(app.administration.parked(Poisoned))
 
 
-LEFT_FOR_EVER = (
-    "who is killed between two events of a key leaves the rest parked, without an error: nothing tries them again"
-)
-
-
-@pytest.mark.xfail(run=False, reason=LEFT_FOR_EVER)
 def test_what_waits_behind_a_poison_event_goes_on_after_who_tried_it_again_was_killed(log_url: str) -> None:
     with Application(log_url, consumers=[Poisoned(is_mended=False)]) as app:
         with running(log_url, is_mended=False):
@@ -93,7 +86,6 @@ def test_what_waits_behind_a_poison_event_goes_on_after_who_tried_it_again_was_k
         assert check_sums(app, Poisoned) == 5
 
 
-@pytest.mark.xfail(run=False, reason=LEFT_FOR_EVER)
 def test_a_key_that_is_tried_again_is_exact_and_in_order_whoever_is_killed(
     log_url: str, soak_count: Count, counted: Counted
 ) -> None:
