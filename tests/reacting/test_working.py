@@ -143,6 +143,19 @@ def test_two_workers_share_evenly_and_what_one_leaves_the_other_takes_at_once(pl
         until(lambda: owners() == [5])
 
 
+def test_who_holds_the_only_partition_keeps_it_when_others_join(place: Place) -> None:
+    with place.running(Scores) as first:
+        until(lambda: status(first).partitions[0].owner)
+        owner = status(first).partitions[0].owner
+        for _ in range(4):  # names of workers are by chance: some would sort before it
+            with place.running(Scores) as other:
+                done = place.store.append("game-1", scored("ann", 1))
+                assert other.wait_for(Scores, done.position, PATIENCE)
+                (runner,) = other._runners
+                until(lambda runner=runner: runner.workers[0].holding.workers_alive == 2)  # type: ignore[misc]
+                assert status(first).partitions[0].owner == owner
+
+
 def test_a_new_version_takes_over_though_writers_never_rest(place: Place) -> None:
     place.store.append("game-1", scored("ann", *range(3_000)))
     place.run(Scores)

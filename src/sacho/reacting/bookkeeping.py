@@ -235,7 +235,7 @@ class Bookkeeping:
             .values(expires_at=now + seconds)
         )
         living = select(workers.c.worker).where(_of(workers, generation), workers.c.seen_at > now - seconds)
-        names = sorted(connection.execute(living).scalars())
+        names = list(connection.execute(living.order_by(workers.c.joined_at, workers.c.worker)).scalars())
         return names.index(worker), len(names)
 
     def acquire(
@@ -396,7 +396,7 @@ class Bookkeeping:
 
     def _upsert_worker(self, connection: sa.Connection, generation: Generation, worker: str) -> None:
         now = self.database.now()
-        values = {**generation._asdict(), "worker": worker, "seen_at": now}
+        values = {**generation._asdict(), "worker": worker, "joined_at": now, "seen_at": now}
         connection.execute(
             insert_into(workers, self.database.dialect)
             .values(**values)

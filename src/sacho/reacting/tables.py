@@ -55,9 +55,10 @@ workers = Table(
     metadata,
     *_of_a_build(),
     Column("worker", Text, primary_key=True),
+    Column("joined_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
 )
-"""Who works on a consumer now, so that each takes its share of the partitions."""
+"""Who works on a consumer now, so that each takes its share of the partitions: where they do not part evenly, who came first has one more."""
 
 parked = Table(
     "sacho_parked",

@@ -462,7 +462,8 @@ class Worker:
                 self._go_on(lease, rows)
         keys: dict[str, list[Parked]] = {}
         for row in self._parked_rows():  # anew: the events that partitions stopped at are no longer parked
-            if row.partition in self.holding.leases:
+            lease = self.holding.leases.get(row.partition)
+            if lease is not None and lease.stopped_at is None:
                 keys.setdefault(row.key, []).append(row)
         for of_key in keys.values():
             if any(row.action for row in of_key) or not any(row.error for row in of_key):
