@@ -88,6 +88,9 @@ class Application:
     ) -> Iterator[Runner]:
         """Run the consumers in the background for the length of a block; at its end the batches in hand are finished.
 
+        After `lease_seconds` without a sign of life a worker's partitions go to others: not below one, since a batch may
+        last half a second.
+
         Raises ProjectionChanged, ForeignCheckpoint, CheckpointAhead, PartitionsDiffer, ViewsUnreachable before it begins.
         """
         self.prepare()

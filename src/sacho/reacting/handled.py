@@ -21,7 +21,8 @@ class HandledIds:
             if handled.is_new(connection, delivery):
                 connection.execute(...)
 
-    The table is `sacho_handled`; `consumer` keeps the ids of several consumers apart.
+    The table is `sacho_handled`; `consumer` keeps the ids of several consumers apart. A SQLite file that several processes
+    write is best in WAL mode.
     """
 
     def __init__(self, consumer: str) -> None:
