@@ -11,9 +11,8 @@ import pytest
 from servers.postgres import fresh_database
 from tests.postgres_server import fresh_schema, given_or_started
 
+COUNT = "count of a proof"
 IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
-
-_counts: list[str] = []
 
 
 @pytest.fixture
@@ -23,9 +22,9 @@ def soak_count() -> Callable[[int], int]:
 
 
 @pytest.fixture
-def counted() -> Callable[[str, object], None]:
-    """Tell a count; it is printed when the run ends."""
-    return lambda label, count: _counts.append(f"{label}: {count}")
+def counted(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Tell a count; it is printed when the run ends, whichever process ran the test."""
+    return lambda label, count: request.node.user_properties.append((COUNT, f"{label}: {count}"))
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +70,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _counts:
+    reports = [report for of_kind in ("passed", "failed") for report in terminalreporter.getreports(of_kind)]
+    counts = [
+        text for report in reports if report.when == "call" for name, text in report.user_properties if name == COUNT
+    ]
+    if counts:
         terminalreporter.section("counts")
-        for line in _counts:
+        for line in counts:
             terminalreporter.write_line(line)

@@ -113,7 +113,7 @@ class Workers:
 def test_three_workers_that_die_stop_and_handle_twice_keep_one_total_exact(
     log_url: str, effects_url: str, soak_count: Count, counted: Counted
 ) -> None:
-    engine, rounds = effects(effects_url), soak_count(50)
+    engine, rounds = effects(effects_url), soak_count(30)
     make_tallies(engine)
     with Application(log_url, consumers=[Ledger(engine)]) as app:
         app.run(once=True)

@@ -93,7 +93,7 @@ def test_an_export_killed_again_and_again_becomes_what_one_made_at_once_is(
 ) -> None:
     random, kills, exports = Random(), 0, 0
     one = Export(tmp_path, EVENTS, format, to_folder=to_folder)
-    while kills < soak_count(50):
+    while kills < soak_count(30):
         one.number += 1
         before = 0
         while killed(random, one):
