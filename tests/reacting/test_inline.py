@@ -13,6 +13,9 @@ import sacho
 from sacho import Event
 from sacho.errors import InlineViewFailed, InlineViewMissing, InvalidConsumer, UnsupportedOperation
 from sacho.reacting import Application, Changes, Projection, handles
+from sacho.reacting.bookkeeping import Bookkeeping
+from sacho.reacting.building import Builder
+from sacho.reacting.inline import generation_of
 
 THREADS = 4
 EACH = 50
@@ -124,3 +127,19 @@ def test_it_lives_in_the_logs_own_database(url: str, tmp_path: Path) -> None:
 def test_an_engine_that_cannot_says_so() -> None:
     with pytest.raises(UnsupportedOperation, match="inline-views"):
         Application("memory://", consumers=[InlineScores])
+
+
+def test_a_build_that_is_behind_is_not_registered_since_appends_would_wait_for_it(url: str) -> None:
+    with Application(url, consumers=[InlineScores]) as app:
+        app.store.append("game-1", [InlineHit("ann", 1), InlineHit("ann", 2)])
+        app.prepare()
+        builder, generation = (
+            Builder(app.store, Bookkeeping(app.views), app.consumers[0]),
+            generation_of(InlineScores()),
+        )
+        builder.enter()
+        assert not builder.take_over(generation, app.store.head(), 1.0)
+        assert app.store.storage.inline_views() == ()
+        app.run(once=True)
+        assert app.store.storage.inline_views() == (str(generation),)
+        assert scores(app) == {"ann": 3}

@@ -87,7 +87,7 @@ class Builder:
         where that one itself is behind the log, and so cannot be asked for what has come since.
         """
         if is_inline(self.consumer):
-            return self._take_over_inline(generation)
+            return self._take_over_inline(generation, goal)
         with self._books.database.writing() as connection:
             self._lock(connection)
             rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
@@ -140,14 +140,17 @@ class Builder:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    def _take_over_inline(self, generation: Generation) -> bool:
-        """Have the log register an inline projection, from which moment on it serves."""
+    def _take_over_inline(self, generation: Generation, goal: int) -> bool:
+        """Have the log register an inline projection, from which moment on it serves; not before it has come to `goal`.
+
+        Nobody appends while the little that is left is done.
+        """
         assert isinstance(self.consumer, Projection)
         with self._books.database.reading() as connection:
             state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
             (lease,) = self._books.leases(connection, generation)
             parked = self._books.parked(connection, generation)
-        if state.get(generation) in IN_THE_MAKING and not parked:
+        if state.get(generation) in IN_THE_MAKING and not parked and lease.position >= goal:
             register(
                 self._store,
                 self._books,
