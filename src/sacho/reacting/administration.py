@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, UnknownConsumer
-from sacho.events import Query
 from sacho.reacting.bookkeeping import Bookkeeping, Parked, PartitionRow
 from sacho.reacting.building import NEAR_SECONDS, Builder
 from sacho.reacting.comparing import Comparison, compare
@@ -203,15 +202,9 @@ class Administration:
 
     def _lag_seconds(self, name: str, position: int, head: int) -> float:
         """Return the age of the first event that is not handled; 0 where there is none."""
-        consumer = next((one for one in self._consumers if one.name == name), _All())
+        consumer = next((one for one in self._consumers if one.name == name), None)
         row = first_concerning(self._store.storage, consumer, position, head)
         return 0.0 if row is None else max(0.0, time.time() - row[9] / 1_000_000)
-
-
-class _All(Consumer):
-    """Stands for one that the application does not know: any event may concern it."""
-
-    query = Query()
 
 
 def _seconds_left(rows: Sequence[PartitionRow], head: int, now: float) -> float | None:

@@ -109,11 +109,14 @@ def partition_of(key: str, count: int) -> int:
     return crc32(key.encode()) % count if count > 1 else 0
 
 
-def first_concerning(storage: Storage, consumer: Consumer, after: int, to: int) -> Row | None:
-    """Return the first event in a range of positions that concerns a consumer, as it is stored, or None."""
-    stream = consumer.stream
+def first_concerning(storage: Storage, consumer: Consumer | None, after: int, to: int) -> Row | None:
+    """Return the first event in a range of positions that concerns a consumer, as it is stored, or None.
+
+    Any event may concern one that is not known (None).
+    """
+    query, stream = (Query(), None) if consumer is None else (consumer.events(), consumer.stream)
     limit = 1 if stream is None else None
-    for rows in storage.read_all(consumer.events(), after=after, to=to, limit=limit, backwards=False):
+    for rows in storage.read_all(query, after=after, to=to, limit=limit, backwards=False):
         found = next((row for row in rows if stream in {None, row[1]}), None)
         if found is not None:
             return found

@@ -58,7 +58,8 @@ class DocumentView(Projection, Generic[D]):
 
     A method with `@handles(OrderConfirmed, key="order_id")` is given the event and the document of that key, or None, and
     returns what becomes of it, None to delete it; if it has one more parameter, it is given the recorded event, too, with
-    its time, tags and metadata. One without a key is given the event and `Documents`, to look up, put and delete any. `indexed` names fields or properties of the document that become columns with an index, for queries.
+    its time, tags and metadata. One without a key is given the event and `Documents`, to look up, put and delete any.
+    `indexed` names fields or properties of the document that become columns with an index, for queries.
     The table is `view`, named as the class's `name` is.
     """
 

@@ -90,8 +90,8 @@ class Worker:
         self._held_keys: set[str] = set()
         self._failed_keys = 0
         self._held_rows: list[dict[str, Any]] = []
-        self._unparking: Parked | None = None
-        """The parked event that is handled again, until it is committed."""
+        self._unparking: int | None = None
+        """The position of the parked event that is handled again, until it is committed."""
         self._is_asked = False
         self._balance_due = True
         self._connection: Any = None
@@ -171,8 +171,7 @@ class Worker:
             connection = self._opened()
             self._books.advance(connection, self.generation, leases, position, self._handled, self._pace, self._seconds)
             if self._unparking is not None:
-                self._books.hold(connection, self.generation, [self.holding.leases[self._unparking.partition]])
-                self._books.unpark(connection, self.generation, self._unparking.position)
+                self._books.unpark(connection, self.generation, self._unparking)
             self._taking.write(connection)
             held = [row for row in self._held_rows if row["position"] <= position]
             self._books.park(connection, self.generation, held)
@@ -487,9 +486,12 @@ class Worker:
                     self._books.unpark(connection, self.generation, row.position)
 
     def _unpark(self, row: Parked) -> bool:
-        """Handle a parked event, and take it out of those parked as it is committed; return whether it succeeded."""
+        """Handle a parked event, and take it out of those parked as it is committed; return whether it succeeded.
+
+        Its partition has not stopped, so that the commit makes sure of its lease.
+        """
         pages = self._store.storage.read_all(Query(), after=row.position - 1, to=row.position, limit=1, backwards=False)
-        self._unparking = row
+        self._unparking = row.position
         try:
             self._in_hand, self._counted = [one for rows in pages for one in self._decoded(rows)], 0
             self._take(self._in_hand)
