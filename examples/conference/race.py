@@ -6,8 +6,9 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -75,12 +76,21 @@ class Race:
             for seat_type, quantity in ON_SALE.items():
                 handler.handle(self.stream, AddSeats(self.conference_id, seat_type, quantity))
 
-    def start(self) -> list[subprocess.Popen[bytes]]:
-        """Start the processes that race."""
+    @contextmanager
+    def running(self) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
+        """Start the processes that race; whatever happens, none of them goes on after this."""
         share = -(-self.registrants // PROCESSES)
-        return [
-            self._process(first, min(first + share, self.registrants)) for first in range(0, self.registrants, share)
-        ]
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            processes.extend(
+                self._process(first, min(first + share, self.registrants))
+                for first in range(0, self.registrants, share)
+            )
+            yield processes
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
 
     def result(self, store: EventStore) -> Result:
         """Return what came of the race, judged by the log alone."""
@@ -97,7 +107,8 @@ class Race:
             str(last),
         ]
         environment = {**os.environ, STORE: self.url}  # it may have a password, which arguments would show to all
-        return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program
+        # A group of its own: Ctrl-C is for the one who started the race, and may come while this one is still loading.
+        return subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603 - our own program
 
 
 def register(url: str, conference_id: str, numbers: Iterable[int]) -> None:

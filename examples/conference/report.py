@@ -30,14 +30,9 @@ def watch(race: Race, console: Console) -> Result:
     """Run the race and show its progress, as the log tells it; return what came of it."""
     with sacho.connect(race.url, require={"cross-process"}) as store:
         race.put_on_sale(store)
-        processes = race.start()
-        try:
+        with race.running() as processes:
             _follow(store, race, processes, console)
             codes = [_exit_code(process) for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
         result = race.result(store)
     if any(codes):
         result.faults.append(f"the processes ended with {codes}")

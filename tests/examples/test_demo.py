@@ -15,8 +15,8 @@ import pytest
 
 import sacho
 from examples.conference.audit import Audit
-from examples.conference.seats import SeatsReserved
-from sacho import Query, QueryItem
+from examples.conference.seats import AvailableSeatsChanged, SeatsReserved
+from sacho import Event, Query, QueryItem
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120
@@ -100,8 +100,6 @@ def test_an_oversold_conference_is_not_called_sound() -> None:
     """The audit sees what the decider would never do."""
     audit = Audit()
     with sacho.connect("memory://") as store:
-        from examples.conference.seats import AvailableSeatsChanged
-
         events = [
             AvailableSeatsChanged("c1", {"GA": 1}),
             SeatsReserved("c1", "r1", {"GA": 1}, {"GA": -1}),
@@ -117,7 +115,13 @@ def test_an_oversold_conference_is_not_called_sound() -> None:
     assert len(audit.compare({"GA": 0}, registrants=3)) == 2
 
 
-def test_ctrl_c_ends_the_race_and_leaves_a_sound_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("awaited", "events"),
+    [(AvailableSeatsChanged, 3), (SeatsReserved, 1), (SeatsReserved, 100)],
+    ids=["loading", "begun", "racing"],
+)
+def test_ctrl_c_ends_the_race_and_leaves_a_sound_log(tmp_path: Path, awaited: type[Event], events: int) -> None:
+    """While the processes are loading, when one of the two has begun, and amid the race."""
     url = f"sqlite:///{tmp_path / 'race.db'}"
     program = (
         "import runpy, signal\n"
@@ -129,8 +133,8 @@ def test_ctrl_c_ends_the_race_and_leaves_a_sound_log(tmp_path: Path) -> None:
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        with sacho.connect(url) as store, store.subscribe(Query(QueryItem(types=[SeatsReserved]))) as live:
-            for _ in range(100):
+        with sacho.connect(url) as store, store.subscribe(Query(QueryItem(types=[awaited]))) as live:
+            for _ in range(events):
                 assert live.next(timeout=PATIENCE) is not None
             os.killpg(racing.pid, signal.SIGINT)
             _, said = racing.communicate(timeout=PATIENCE)
