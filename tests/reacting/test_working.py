@@ -24,6 +24,7 @@ from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.databases import ViewDatabase
 from sacho.reacting.pace import Pace
 from sacho.reacting.runner import Runner
+from sacho.reacting.tables import workers
 from sacho.reacting.worker import Worker
 from tests.reacting.conftest import Place
 from tests.reacting.domain import (
@@ -436,6 +437,25 @@ def test_a_lease_that_is_in_a_commit_is_not_waited_for_when_the_runner_says_that
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
                     assert books.see(connection, generation, "me", 4.0) == (0, 1)
             database.close()
+
+
+def test_a_worker_whose_own_sign_of_life_is_old_already_as_it_is_written_counts_itself(place: Place) -> None:
+    """A transaction may be held up for longer than a lease lasts: here it lasts no time at all."""
+    with place.application(Scores) as app:
+        app.run(once=True)
+        books = Bookkeeping(app.views)
+        with app.views.writing() as connection:
+            (generation,) = [row.generation for row in books.generations(connection)]
+            assert books.see(connection, generation, "me", 0.0) == (0, 1)
+
+
+def test_a_runner_that_cannot_begin_says_why_and_ends(place: Place) -> None:
+    with place.application(Scores) as app:
+        app.run(once=True)
+        with app.views.writing() as connection:
+            workers.drop(connection)
+        with pytest.raises((sa.exc.OperationalError, sa.exc.ProgrammingError), match="sacho_workers"):
+            app.run(once=True)
 
 
 def _end(url: str, backend: int) -> None:

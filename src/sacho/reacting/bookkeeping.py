@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import and_, case, func, or_, select, tuple_, update
+from sqlalchemy import and_, case, func, not_, or_, select, tuple_, update
 
 from sacho.errors import LeaseLost, NewerSchema
 from sacho.events import RecordedEvent
@@ -223,7 +223,9 @@ class Bookkeeping:
         """Say that a worker lives, keep its leases for so many seconds more; return its place among how many that live."""
         now = self.database.now()
         self._upsert_worker(connection, generation, worker)
-        connection.execute(workers.delete().where(_of(workers, generation), workers.c.seen_at < now - 10 * seconds))
+        is_itself = workers.c.worker == worker  # it lives, however slow this very transaction is
+        is_forgotten = and_(workers.c.seen_at < now - 10 * seconds, not_(is_itself))
+        connection.execute(workers.delete().where(_of(workers, generation), is_forgotten))
         own = (
             select(partitions.c.partition)
             .where(_of(partitions, generation), partitions.c.owner == worker)
@@ -234,7 +236,8 @@ class Bookkeeping:
             .where(_of(partitions, generation), partitions.c.partition.in_(own.scalar_subquery()))
             .values(expires_at=now + seconds)
         )
-        living = select(workers.c.worker).where(_of(workers, generation), workers.c.seen_at > now - seconds)
+        lives = or_(workers.c.seen_at > now - seconds, is_itself)
+        living = select(workers.c.worker).where(_of(workers, generation), lives)
         names = list(connection.execute(living.order_by(workers.c.joined_at, workers.c.worker)).scalars())
         return names.index(worker), len(names)
 

@@ -90,7 +90,8 @@ class Runner:
             for worker in self.workers:
                 worker.stop()
             for thread in [*self._leaving, *(thread for _, thread in self._workers.values())]:
-                thread.join()
+                if thread.ident is not None:  # else it was never started: the runner failed before
+                    thread.join()
             self._workers.clear()
         if self._own_loop is not None:
             self._own_loop.call_soon_threadsafe(self._own_loop.stop)
