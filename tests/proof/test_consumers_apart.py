@@ -78,8 +78,11 @@ class Workers:
     def see_one_passed(self) -> None:
         """Have events come until one was stopped while others, of whom no more die, handled the event that it had in hand."""
         passed, self._may_die = self.passed, False
-        self._alive.append(self._start(stops_at=1))
+        self._have_one_stop()
         until(lambda: self._look()[1] > passed)
+
+    def _have_one_stop(self) -> None:
+        self._alive.append(self._start(stops_at=1))
 
     def _look(self) -> tuple[int, int]:
         """Have some events come; wake who is stopped when the others have passed it, or are all stopped as well.
@@ -101,6 +104,8 @@ class Workers:
             if is_passed or {*states.values()} == {os.CLD_STOPPED}:
                 process.send_signal(signal.SIGCONT)
                 self.passed += is_passed
+                if not (is_passed or self._may_die):
+                    self._have_one_stop()  # all were stopped: who is woken does not stop again
         return self.died, self.passed
 
     def _start(self, stops_at: int = 0) -> subprocess.Popen[bytes]:
