@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from servers.postgres import fresh_database
 from tests.postgres_server import fresh_schema, given_or_started
 
 COUNT = "count of a proof"
 IS_SOAK = os.environ.get("SACHO_SOAK") == "1"
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @pytest.fixture
