@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,8 @@ import psycopg
 GIVEN_URL = os.environ.get("SACHO_TEST_POSTGRES_URL", "")
 PASSWORD = "p@ss:w/rd%"
 PASSWORD_IN_URL = "p%40ss%3Aw%2Frd%25"
-SECONDS = 60.0
+SECONDS = 240.0
+"""How long a server may take to start, to end or to take over: one that hangs is told, a busy machine is waited for."""
 DURABLE = {"fsync": "on", "synchronous_commit": "on"}
 LONGEST_SOCKET_FOLDER = 80
 """The system allows a socket's path about a hundred bytes; where the folder is deeper, only TCP is left."""
@@ -39,7 +41,7 @@ class PostgresServer:
     def __init__(self, below: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         """Make the folder, below another one or in the system's place; `settings` are the server's own."""
         self.folder = Path(tempfile.mkdtemp(prefix="sacho-pg-", dir=below))
-        self.port = _free_port()
+        self.port, self._keeper = kept_port()
         self._settings = {**DURABLE, **(settings or {})}
         self._process: subprocess.Popen[Any] | None = None
         self._as: dict[str, Any] = {}
@@ -97,11 +99,12 @@ class PostgresServer:
 
     def promote(self) -> None:
         """Make a standby the primary, and wait until it is."""
-        self.run("pg_ctl", "promote", "-w", "-D", str(self.data))
+        self.run("pg_ctl", "promote", "-w", "-t", str(int(SECONDS)), "-D", str(self.data))
 
     def remove(self) -> None:
         """Stop it and remove its folder."""
         self.stop(signal.SIGQUIT)
+        self._keeper.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -179,8 +182,15 @@ def running_standby(primary: PostgresServer, settings: Mapping[str, str] | None 
         server.remove()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def kept_port() -> tuple[int, socket.socket]:
+    """Return a free port, and what keeps it until it is closed: a server may listen there, again and again.
+
+    On Linux nobody else is given it meanwhile, neither by asking for any port nor for his end of a connection.
+    """
+    keeper = socket.socket()
+    keeper.bind(("127.0.0.1", 0))  # not to be shared with who is given any port, so only then shared with the server
+    port: int = keeper.getsockname()[1]
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform != "linux":
+        keeper.close()  # elsewhere no server could listen there
+    return port, keeper

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 import sacho
 from sacho import EventStore, RawEvent
@@ -27,21 +29,17 @@ from sacho.errors import (
 )
 from sacho.storage.postgres import PostgresSettings, connecting
 from sacho.store.connecting import StoreURL
-from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
+from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL, kept_port
 from tests.postgres_server import own_server_or_skip, running_server
 
 NOTED = RawEvent("Noted", None)
+SECONDS = 60.0
+"""After how long a test says that something hangs."""
 
 
 def settings(url: str) -> PostgresSettings:
     parts = StoreURL.parse(url)
     return PostgresSettings.of(parts.authority, parts.path, parts.options)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- what cannot be connected to --------------------------------------------------------------------------
@@ -62,8 +60,9 @@ def test_a_missing_database_is_named(postgres_server_url: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
-    with pytest.raises(StorageUnreachable, match="refused"):
-        sacho.connect(f"postgresql://postgres:{PASSWORD_IN_URL}@127.0.0.1:{free_port()}/postgres")
+    port, keeper = kept_port()
+    with keeper, pytest.raises(StorageUnreachable, match="refused"):
+        sacho.connect(f"postgresql://postgres:{PASSWORD_IN_URL}@127.0.0.1:{port}/postgres")
 
 
 def test_an_older_server_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,18 +142,21 @@ def test_who_waits_too_long_for_a_lock_is_told_and_nothing_is_written(
 
 
 def test_an_exhausted_pool_is_told(postgres_url: str) -> None:
-    with sacho.connect(f"{postgres_url}&timeout=0.2&pool=1") as store:
-        engine = store.storage
-        with engine._readers._pool.connection(), pytest.raises(StorageBusy, match="all 1 connections"):  # type: ignore[attr-defined]
-            store.head()
+    with sacho.connect(f"{postgres_url}&pool=1") as store:
+        readers = store.storage._readers  # type: ignore[attr-defined]
+        with readers._pool.connection():  # it is made by now: that may take longer than is waited below
+            readers._settings = replace(readers._settings, timeout=0.2)
+            with pytest.raises(StorageBusy, match="all 1 connections"):
+                store.head()
         assert store.head() == 0
 
 
 def test_a_statement_that_the_server_cancels_is_told(postgres_url: str) -> None:
     """Statements of the log are short; a server's own timeout is told by its name."""
-    with sacho.connect(f"{postgres_url}&options=-c%20statement_timeout%3D100") as store:
+    sacho.connect(postgres_url).close()  # its tables are made by statements that may take a while
+    with sacho.connect(f"{postgres_url}&options=-c%20statement_timeout%3D1000") as store:
         with pytest.raises(StorageFailed, match="statement_timeout"):
-            store.storage._execute("SELECT pg_sleep(5)", ())  # type: ignore[attr-defined]
+            store.storage._execute("SELECT pg_sleep(600)", ())  # type: ignore[attr-defined]
 
 
 def test_a_log_with_relaxed_durability_is_not_called_durable(store: EventStore, postgres_url: str) -> None:
@@ -182,9 +184,9 @@ def pooler(
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         pytest.skip("pgbouncer is not installed; `make test` installs it where it may")
-    server, port = urlsplit(postgres_server_url), free_port()
-    folder = Path(f"/tmp/sacho-pgbouncer-{port}")
-    folder.mkdir()
+    server, (port, keeper) = urlsplit(postgres_server_url), kept_port()
+    folder = Path(tempfile.mkdtemp(prefix="sacho-pgbouncer-"))
+    folder.chmod(0o755)
     config = folder / "pgbouncer.ini"
     config.write_text(
         f"[databases]\n* = host={server.hostname} port={server.port} user=postgres password='{PASSWORD}'\n[pgbouncer]\n"
@@ -200,16 +202,18 @@ def pooler(
     finally:
         process.kill()
         process.communicate()
+        keeper.close()
         shutil.rmtree(folder)
 
 
 def connected(url: str) -> EventStore:
     """Connect once the pooler listens."""
+    ends = time.monotonic() + SECONDS
     while True:
         try:
             return sacho.connect(url)
         except StorageUnreachable as error:
-            if "refused" not in str(error):
+            if "refused" not in str(error) or time.monotonic() > ends:
                 raise
 
 
@@ -222,9 +226,9 @@ def test_a_pooler_of_sessions_or_transactions_may_stand_between(pooler: str, pos
             for version in range(50):
                 (store if version % 2 else direct).append("seats-1", [NOTED], expected=version)
             for subscription in (live, other):
-                assert [event.version for event in (subscription.next(timeout=20) for _ in range(50)) if event] == list(
-                    range(1, 51)
-                )
+                assert [
+                    event.version for event in (subscription.next(timeout=SECONDS) for _ in range(50)) if event
+                ] == list(range(1, 51))
         with psycopg.connect(pooler) as connection:
             store.joined(connection).append("seats-1", [NOTED], expected=50)
         assert direct.version("seats-1") == 51
