@@ -14,7 +14,7 @@ from tests.documents import check, check_printed, checked, program
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES_WITH_CODE = [page for page in PAGES if program(page.read_text(encoding="utf-8")).strip()]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 DATABASE = "SACHO_POSTGRES_URL"
 """A page that names this variable finds the URL of an empty PostgreSQL database in it."""
 

@@ -28,7 +28,7 @@ from sacho.errors import (
     UnsupportedOperation,
     WrongExpectedVersion,
 )
-from tests.aio.loops import in_a_loop
+from tests.aio.loops import PATIENCE, in_a_loop
 
 
 class Noted(Event, type="aio-noted", tags=("topic:{topic}",)):
@@ -334,7 +334,7 @@ def test_one_store_for_each_of_several_loops_in_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     with sacho.connect(url) as store:
         assert [info.version for info in store.streams()] == [10] * 4

@@ -13,7 +13,7 @@ from typing import Any
 import sacho
 from sacho import EventData, RawEvent
 
-SECONDS = 60
+SECONDS = 180
 COMMAND = [sys.executable, "-m", "sacho"]
 
 

@@ -13,7 +13,7 @@ import sacho
 from sacho import RawEvent
 from sacho.operations import verify
 from servers.postgres import GIVEN_URL, PASSWORD, PASSWORD_IN_URL
-from tests.cli.program import line, read_lines, run, started
+from tests.cli.program import SECONDS, line, read_lines, run, started
 from tests.cli.test_ending import told
 
 
@@ -35,7 +35,7 @@ def test_the_log_is_followed_across_processes(postgres_url: str) -> None:
             assert json.loads(process.stdout.readline())["type"] == "Before"
             store.append("seats-1", [RawEvent("Live", None)])
             assert json.loads(process.stdout.readline())["type"] == "Live"
-            assert process.wait(20) == 0
+            assert process.wait(SECONDS) == 0
 
 
 def test_looking_for_a_log_makes_none(postgres_url: str, postgres_server_url: str) -> None:

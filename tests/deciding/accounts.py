@@ -12,7 +12,7 @@ import msgspec
 from sacho import CommandRefused, Decider, Event, EventStore, Registry
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a test says that something hangs."""
 
 

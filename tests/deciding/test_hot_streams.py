@@ -244,8 +244,8 @@ def test_a_decider_that_exits_is_told_to_its_caller_and_the_others_go_on(store: 
     handler = CommandHandler(store, Exiting())
     broken = handler.submit("account-1", Break())
     behind = handler.submit("account-1", Deposit())
-    assert behind.result(timeout=3).version == 1
-    assert isinstance(broken.exception(timeout=3), SystemExit)
+    assert behind.result(timeout=PATIENCE).version == 1
+    assert isinstance(broken.exception(timeout=PATIENCE), SystemExit)
 
 
 # --- closing ------------------------------------------------------------------------------------------
@@ -311,11 +311,11 @@ def test_closing_the_store_leaves_no_thread_of_its_own(store: EventStore) -> Non
     second.gate.set()
     results([held])
     closing.result(timeout=PATIENCE)
-    _wait_until(lambda: not any(thread.name.startswith("sacho-") for thread in threading.enumerate()), seconds=3)
+    _wait_until(lambda: not any(thread.name.startswith("sacho-") for thread in threading.enumerate()))
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    ends = time.monotonic() + seconds
+def _wait_until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < ends, "the condition was not met in time"
         threading.Event().wait(0.001)

@@ -27,6 +27,8 @@ from examples.conference.seats import (
 from sacho import CommandHandler, EventStore
 
 STREAM = seats_stream("c1")
+PATIENCE = 120
+"""Seconds after which a test says that something hangs."""
 Handler: TypeAlias = CommandHandler[SeatsCommand, SeatsState, SeatsEvent]
 
 
@@ -54,14 +56,14 @@ def reserve(handler: Handler, reservation_id: str, **wanted: int) -> Seats:
 
 
 def at_once(count: int, work: Callable[[int], Seats]) -> list[Seats]:
-    start = threading.Barrier(count, timeout=30)
+    start = threading.Barrier(count, timeout=PATIENCE)
 
     def run(number: int) -> Seats:
         start.wait()
         return work(number)
 
     with ThreadPoolExecutor(count) as threads:
-        return [future.result(timeout=60) for future in [threads.submit(run, number) for number in range(count)]]
+        return [future.result(timeout=PATIENCE) for future in [threads.submit(run, number) for number in range(count)]]
 
 
 def audited(store: EventStore) -> Audit:

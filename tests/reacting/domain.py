@@ -14,7 +14,7 @@ from sacho import Decider, Event, EventStore
 from sacho.deciding import Retry
 from sacho.reacting import Application, Changes, DocumentView, Projection, Status, handles
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a test says that something hangs."""
 AT_ONCE = Retry(attempts=3, first_pause=0.001, longest_pause=0.001)
 BROKEN: set[str] = set()
@@ -196,10 +196,10 @@ def is_serving(app: Application, version: int = 1, build: int = 0) -> bool:
     return states.get((version, build)) == "serving"
 
 
-def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds, or fail."""
     ended = Signal()
-    timer = Timer(patience, ended.set)
+    timer = Timer(PATIENCE, ended.set)
     timer.start()
     try:
         while not condition():

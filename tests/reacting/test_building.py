@@ -165,7 +165,7 @@ def test_a_manual_version_that_is_told_while_it_is_behind_takes_over_once_it_has
     with place.application(Scores, ManualScores) as app:
         app.administration.switch("scores", 2)
         with app.running():
-            until(lambda: is_serving(app, 2), 10)
+            until(lambda: is_serving(app, 2))
             assert scores(app) == expected_scores(place.store, 2)
 
 

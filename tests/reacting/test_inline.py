@@ -16,6 +16,7 @@ from sacho.reacting import Application, Changes, Projection, handles
 from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.building import Builder
 from sacho.reacting.inline import generation_of
+from tests.reacting.domain import PATIENCE
 
 THREADS = 4
 EACH = 50
@@ -61,7 +62,7 @@ def scores(app: Application) -> dict[str, int]:
 def serving(url: str) -> Application:
     app = Application(url, consumers=[InlineScores])
     with app.running():
-        assert app.wait_for(InlineScores, 0, 20)
+        assert app.wait_for(InlineScores, 0, PATIENCE)
     return app
 
 
@@ -79,7 +80,7 @@ def test_a_view_registered_while_others_append_has_each_event_once(url: str) -> 
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert app.wait_for(InlineScores, app.store.head(), 20)
+            assert app.wait_for(InlineScores, app.store.head(), PATIENCE)
         app.store.append("hits-9", [InlineHit("after", 1)])
         assert scores(app) == {"before": 20, "during": THREADS * EACH, "after": 1}
 

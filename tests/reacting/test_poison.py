@@ -276,7 +276,7 @@ def test_parked_events_can_be_retried_after_the_partitions_have_changed(place: P
     BROKEN.clear()
     with place.running(HeardAlone) as app:
         assert app.administration.retry(HeardAlone) == len(names)
-        until(lambda: not app.administration.parked(HeardAlone), 10)
+        until(lambda: not app.administration.parked(HeardAlone))
 
 
 # --- what is poison -----------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def test_a_handler_that_ends_the_program_is_poison_too(place: Place) -> None:
     with place.running(Leaving) as app:
         place.store.append("game-1", scored("ann", 1))
         with pytest.raises(ConsumerStopped, match="SystemExit"):
-            app.wait_for(Leaving, 1, 5)
+            app.wait_for(Leaving, 1, PATIENCE)
 
 
 def test_pauses_between_tries_are_kept_while_others_append(place: Place) -> None:
@@ -405,7 +405,7 @@ def test_a_build_that_stopped_beside_the_one_that_serves_can_be_told_to_go_on(pl
         assert scores(app) == {"ann": (1, 1), "bob": (2, 1)}
         BROKEN.clear()
         assert app.administration.retry(DoubledScores) == 1
-        until(lambda: is_serving(app, 2), 10)
+        until(lambda: is_serving(app, 2))
         assert scores(app) == {"ann": (2, 1), "bob": (4, 1)}
 
 
@@ -419,5 +419,5 @@ def test_a_rebuild_that_parked_an_event_takes_over_once_it_is_mended(place: Plac
         assert trails(app) == {"bob": [1]}
         BROKEN.clear()
         app.administration.retry(Trails)
-        until(lambda: is_serving(app, 1, build), 10)
+        until(lambda: is_serving(app, 1, build))
         assert trails(app) == {"bob": [1]}

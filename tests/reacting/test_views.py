@@ -40,7 +40,7 @@ from sacho.reacting import (
 from tests.conftest import ENGINES
 
 AT_ONCE = Retry(attempts=2, first_pause=0.001, longest_pause=0.001)
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 class Put(Event, type="ViewsPut"):

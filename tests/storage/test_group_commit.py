@@ -11,7 +11,7 @@ from sacho.events import Appended, StreamWrite, Write
 from sacho.storage.group_commit import GroupCommit
 from sacho.storage.port import Outcome
 
-SECONDS = 20.0
+SECONDS = 60.0
 WRITE = Write((StreamWrite("seats-1", []),))
 
 

@@ -404,7 +404,7 @@ def test_views_that_lock_each_other_out_are_tried_again(
             raw.execute(f"UPDATE {table} SET taken = taken + 1 WHERE n = {first}")
             if not met:
                 met.append(True)
-                both.wait(20)
+                both.wait(60)
             raw.execute(f"UPDATE {table} SET taken = taken + 1 WHERE n = {3 - first}")
 
         return take
@@ -414,7 +414,7 @@ def test_views_that_lock_each_other_out_are_tried_again(
         keep(store.storage, View(taking(1)))
         future = other.submit("b-1", [NOTED])
         store.append("a-1", [NOTED])
-        future.result(20)
+        future.result(60)
     assert admin.execute(f"SELECT taken FROM {table}").fetchall() == [(2,), (2,)]
 
 

@@ -52,7 +52,7 @@ def test_a_new_log_may_be_opened_by_many_processes_at_once(postgres_url: str) ->
         subprocess.Popen([sys.executable, "-c", OPEN, postgres_url], stdout=subprocess.PIPE, text=True)
         for _ in range(OPENERS)
     ]
-    told = [opener.communicate(timeout=60)[0].strip() for opener in openers]
+    told = [opener.communicate(timeout=120)[0].strip() for opener in openers]
     assert [opener.returncode for opener in openers] == [0] * OPENERS
     assert len(set(told)) == 1
 
@@ -186,7 +186,7 @@ def use_as_writer(url: str) -> None:
         log.append("seats-1", [EventData(RawEvent("Noted", None), tags=["a:b"])], condition=condition)
         assert len(list(log.read_all(Query(QueryItem(tags=["a:b"])), raw=True))) == 1
         with log.subscribe(raw=True) as live:
-            assert live.next(timeout=20) is not None
+            assert live.next(timeout=60) is not None
         log.storage.save_snapshot(Snapshot("seats-1", 1, "f", b""))
         log.storage.delete_snapshots()
         with pytest.raises(MissingRights):

@@ -62,7 +62,7 @@ def run(program: str, *arguments: object) -> str:
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -297,7 +297,7 @@ def test_an_append_of_another_process_wakes_a_subscriber(store: EventStore) -> N
     with store.subscribe(raw=True) as live:
         assert live.next(timeout=0) is None
         run(APPEND, store.url)
-        recorded = live.next(timeout=20)
+        recorded = live.next(timeout=60)
     assert recorded is not None
     assert (recorded.stream, recorded.event) == ("b-1", RawEvent("X", 1))
 

@@ -123,7 +123,7 @@ def test_an_append_that_waits_for_another_process_is_seen_to_grow_old(
             assert not future.done()
         other.stdin.write("\n")
         other.stdin.flush()
-        assert future.result(timeout=30)[0].version == 1
+        assert future.result(timeout=60)[0].version == 1
     assert watched.only("sacho.append.oldest_in_flight").value == 0
 
 

@@ -112,7 +112,7 @@ def test_a_relative_path_means_the_folder_at_the_time_of_connecting(
         store.append("a-1", [RawEvent("X", 1)])
         assert len(list(store.read("a-1", raw=True))) == 1
         with store.subscribe(raw=True) as live:
-            assert live.next(timeout=10) is not None
+            assert live.next(timeout=60) is not None
     assert os.listdir(tmp_path / "elsewhere") == []
 
 

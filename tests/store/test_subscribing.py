@@ -13,7 +13,7 @@ from sacho import EventStore, Query, QueryItem, RawEvent, RecordedEvent, Subscri
 from sacho.errors import InvalidQuery, StoreClosed, UnknownEventType
 from tests.store.seats import REGISTRY, Released, Reserved, reserved, seats
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 def take(live: Subscription, count: int) -> list[RecordedEvent]:
