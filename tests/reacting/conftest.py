@@ -30,9 +30,9 @@ class Place:
         return Application(self.store, consumers=consumers, views=self.views)
 
     @contextmanager
-    def running(self, *consumers: Consumer | type[Consumer]) -> Iterator[Application]:
+    def running(self, *consumers: Consumer | type[Consumer], lease_seconds: float = SECONDS) -> Iterator[Application]:
         """Give an application that is run for the length of the block."""
-        with self.application(*consumers) as app, app.running(lease_seconds=SECONDS):
+        with self.application(*consumers) as app, app.running(lease_seconds=lease_seconds):
             yield app
 
     def run(self, *consumers: Consumer | type[Consumer]) -> None:

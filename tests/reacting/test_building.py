@@ -322,6 +322,7 @@ def test_readers_never_see_an_empty_or_half_view_while_it_is_built_again_under_w
     place.store.append("game-1", scored("ann", *range(500)))
     place.run(Count)
     with place.running(Count) as app, reading_and_writing(app) as seen:
+        until(lambda: seen)
         for _ in range(2):
             build = app.administration.rebuild(Count).build
             until(lambda: is_serving(app, 1, build))  # noqa: B023

@@ -86,7 +86,8 @@ def test_what_slow_events_came_to_is_written_before_the_page_is_through(place: P
 
     with place.running(Slow) as app:
         until(lambda: status(app).position >= 8)
-        assert status(app).handled == status(app).position < 50
+        found = status(app)
+        assert found.handled == found.position < 50
         for _ in range(50):
             Gated.gate.release()
         caught_up(app, Slow)
@@ -145,11 +146,11 @@ def test_two_workers_share_evenly_and_what_one_leaves_the_other_takes_at_once(pl
 
 
 def test_who_holds_the_only_partition_keeps_it_when_others_join(place: Place) -> None:
-    with place.running(Scores) as first:
+    with place.running(Scores, lease_seconds=PATIENCE) as first:  # so long that it cannot run out
         until(lambda: status(first).partitions[0].owner)
         owner = status(first).partitions[0].owner
         for _ in range(4):  # names of workers are by chance: some would sort before it
-            with place.running(Scores) as other:
+            with place.running(Scores, lease_seconds=PATIENCE) as other:
                 done = place.store.append("game-1", scored("ann", 1))
                 assert other.wait_for(Scores, done.position, PATIENCE)
                 (runner,) = other._runners
