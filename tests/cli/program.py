@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sacho
 from sacho import EventData, RawEvent
+from sacho.cli.ending import Exit
 
 SECONDS = 180
+ATTEMPTS = 20
 COMMAND = [sys.executable, "-m", "sacho"]
 
 
@@ -62,6 +66,24 @@ def started(url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
+
+
+def interrupted_amid(
+    url: str, has_begun: Callable[[], object], begin_anew: Callable[[], None], *arguments: str
+) -> None:
+    """Run a command and interrupt it once it has begun; again from the beginning where it was done before Ctrl-C came."""
+    for _ in range(ATTEMPTS):
+        with started(url, *arguments) as process:
+            ends = time.monotonic() + SECONDS
+            while not has_begun() and process.poll() is None:
+                assert time.monotonic() < ends
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=SECONDS)
+            assert (process.returncode, told) in {(Exit.INTERRUPTED, ""), (Exit.DONE, "")}
+            if process.returncode == Exit.INTERRUPTED:
+                return
+        begin_anew()
+    raise AssertionError("it was always done before Ctrl-C came")
 
 
 def line(type: object = "A", data: object = None, **more: object) -> str:

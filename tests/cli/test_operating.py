@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import pytest
 import sacho
 from sacho import RawEvent
 from sacho.operations import digest
-from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, run, started
+from tests.cli.program import COMMAND, SECONDS, environment, fill, head_of, interrupted_amid, run, started
 from tests.cli.test_ending import told
 
 
@@ -185,16 +183,8 @@ def test_ctrl_c_leaves_nothing_of_a_backup(url: str, tmp_path: Path) -> None:
             store.append(f"large-{number}", [RawEvent("Large", "x" * 250_000)] * 4)
     folder = tmp_path / "backups"
     folder.mkdir()
-    with subprocess.Popen(
-        [*COMMAND, "backup", str(folder / "backup.db")], env=environment(url), stderr=subprocess.PIPE
-    ) as process:
-        ends = time.monotonic() + SECONDS
-        while not names(folder) and time.monotonic() < ends:
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(SECONDS) == 130
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
+    backup = folder / "backup.db"
+    interrupted_amid(url, lambda: names(folder), backup.unlink, "backup", str(backup))
     assert names(folder) == set()
 
 
