@@ -13,9 +13,10 @@ from typing import Any
 import sacho
 from sacho import Append, CommandHandler, EventStore, RawEvent
 from sacho.errors import StoreForked
+from tests.proof.processes import WAIT
 from tests.proof.programs import Booking, acknowledge, registry
 
-SECONDS_OF_A_CHILD = 5
+SECONDS_OF_A_CHILD = 60
 HUNG, UNNOTICED, OTHER = -signal.SIGALRM, 1, 2
 
 
@@ -38,7 +39,7 @@ class Parent:
         next(self.reading)
         for thread in self._threads:
             thread.start()
-        self._begun.wait(60)
+        self._begun.wait(WAIT)
 
     def _work(self, number: int) -> None:
         assert self.store is not None
@@ -53,12 +54,12 @@ class Parent:
             with self._lock:
                 self.acknowledged += 1
             if count == 1:
-                self._begun.wait(60)
+                self._begun.wait(WAIT)
 
     def end(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(WAIT)
         assert self.store is not None
         self.store.close()
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 300
-"""How long a program may take in all."""
-WAIT = 60
+SECONDS = 900
+"""How long a program may take in all: one that hangs is told, a busy machine is waited for."""
+WAIT = 180
 """How long to wait for one event or answer."""
 
 Count: TypeAlias = Callable[[int], int]

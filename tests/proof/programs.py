@@ -64,7 +64,7 @@ def write_for_ever(url: str) -> None:
                 some = [batch(random, number) for _ in range(random.randint(2, 6))]
                 waiting = [store.storage.submit(store.encode_many(parts)) for parts in some]
                 for parts, future in zip(some, waiting, strict=True):
-                    acknowledge(told(parts, future.result(60)))
+                    acknowledge(told(parts, future.result(WAIT)))
 
     for number in range(THREADS):
         threading.Thread(target=write, args=(number,), daemon=True).start()
@@ -383,7 +383,7 @@ def follow(url: str, total: str) -> None:
 def poll(store: EventStore, total: int) -> list[int]:
     """Return the positions in the order in which polling showed them; the head never falls."""
     seen: list[int] = []
-    head, ends = 0, time.monotonic() + 240
+    head, ends = 0, time.monotonic() + SECONDS
     while len(seen) < total:
         assert time.monotonic() < ends, f"{len(seen)} of {total} events seen"
         reading = store.read_all(after=seen[-1] if seen else 0, raw=True)
@@ -399,7 +399,7 @@ def echo(url: str, times: str) -> None:
     with sacho.connect(url) as store, store.subscribe(Query(QueryItem(types=["Ping"])), raw=True) as live:
         acknowledge("listening")
         for number in range(int(times)):
-            recorded = live.next(timeout=60)
+            recorded = live.next(timeout=WAIT)
             assert recorded is not None
             store.append("pong-1", [RawEvent("Pong", number)])
 
@@ -494,7 +494,7 @@ def uses(url: str) -> dict[str, object]:
             found["read"] = [recorded.event.data for recorded in store.read_all(raw=True)]
             found["head"] = store.head()
             with store.subscribe(raw=True) as live:
-                first = live.next(timeout=10)
+                first = live.next(timeout=WAIT)
                 found["subscribe"] = first and first.position
             try:
                 found["append"] = store.append("s-1", [RawEvent("A", "new")]).position

@@ -145,6 +145,9 @@ def test_three_workers_that_die_stop_and_handle_twice_keep_one_total_exact(
     )
 
 
+LONG_LEASE_SECONDS = 20.0
+
+
 # --- consumers that hang, sleep, or fail ---------------------------------------------------------------
 
 
@@ -212,7 +215,7 @@ class Sleeping(Consumer):
 
     @handles(Entered)
     def entered(self, event: Entered, delivery: Delivery) -> None:
-        self.wakes.wait(0.2)
+        self.wakes.wait(2.0)
 
 
 class Failing(Consumer):
@@ -301,7 +304,7 @@ def test_consumers_that_hang_sleep_and_fail_hold_up_no_writer_and_no_other_consu
     unwell: list[Consumer] = [*hanging, sleeping, Failing(), Parking()]
     gates = [sleeping.wakes, *(one.goes_on for one in hanging)]
     app = Application(log_url, consumers=[Sums, told, *unwell])
-    with app, app.running(lease_seconds=WAIT / 3), let_go(*gates):
+    with app, app.running(lease_seconds=LONG_LEASE_SECONDS), let_go(*gates):
         until(lambda: all(one.is_inside.is_set() for one in hanging))
         until(lambda: sum(one.is_stopped for one in app.administration.status()) == 2)
         nothing_is_locked(app, log_url)

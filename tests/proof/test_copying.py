@@ -123,6 +123,9 @@ def backed_up_under_writes(folder: Path) -> tuple[list[tuple[int, int, str]], in
         started("write_for_ever", url) as writer,
         started("write_for_ever", url) as other,
     ):
+        for one in (writer, other):
+            assert one.stdout is not None
+            assert one.stdout.readline()  # it writes: no two backups find the log as long
         answers = [threads.submit(lines_of, one) for one in (writer, other)]
         with started("back_up_again_and_again", url, folder / "backups", BACKUPS) as program:
             output, _ = program.communicate(timeout=SECONDS)

@@ -19,7 +19,7 @@ from tests.proof.processes import WAIT, Count, Counted
 from tests.proof.programs import in_threads
 from tests.proof.slow_appends import opened
 
-PAUSE = 5.0
+PAUSE = 30.0
 """For how many seconds a lost connection may keep a subscriber from what was appended: a pause, never a stall."""
 
 

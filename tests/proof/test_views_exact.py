@@ -24,7 +24,7 @@ from tests.proof.reacting_programs import TOTAL, Counted, Shared
 from tests.proof.view_programs import LEASE_SECONDS, Account, Accounts, Paid, Totals, application
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 60.0
+PATIENCE = 180.0
 ACCOUNTS = 20
 
 
@@ -115,7 +115,7 @@ def check(app: Application) -> int:
 def begin_total(app: Application) -> None:
     """Make the row that all workers share."""
     with app.running():
-        assert app.wait_for(Totals, 0, 20)
+        assert app.wait_for(Totals, 0, PATIENCE)
     with app.views.writing() as connection:
         connection.execute(
             sa.text("INSERT INTO proof_totals_v1 (account, amount, events, faults) VALUES ('all', 0, 0, 0)")
