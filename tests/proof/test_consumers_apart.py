@@ -78,16 +78,13 @@ class Workers:
     def see_one_passed(self) -> None:
         """Have events come until one was stopped while others, of whom no more die, handled the event that it had in hand."""
         passed, self._may_die = self.passed, False
-        self._have_one_stop()
+        self._alive.append(self._start(stops_at=1))
         until(lambda: self._look()[1] > passed)
 
-    def _have_one_stop(self) -> None:
-        self._alive.append(self._start(stops_at=1))
-
     def _look(self) -> tuple[int, int]:
-        """Have some events come; wake who is stopped when the others have passed it, or are all stopped as well.
+        """Have some events come; wake who is stopped when the others have passed it. Return how many died, and were passed.
 
-        Return how many have died, and how many were passed.
+        Where all are stopped, all but one are woken, so that they pass this one: none has stopped in vain.
         """
         self._pace.wait(0.01)  # the workers need the processor
         (status,) = self._app.administration.status()
@@ -99,13 +96,13 @@ class Workers:
         for process in [one for one, state in states.items() if state == os.CLD_KILLED]:
             self._alive[self._alive.index(process)] = self._start()
             self.died += 1
-        for process in [one for one, state in states.items() if state == os.CLD_STOPPED]:
-            is_passed = status.position >= self._stopped_at.setdefault(process.pid, status.head)
-            if is_passed or {*states.values()} == {os.CLD_STOPPED}:
+        stopped = [one for one, state in states.items() if state == os.CLD_STOPPED]
+        head = self._app.store.head()
+        for process in stopped:
+            is_passed = status.position >= self._stopped_at.setdefault(process.pid, head)
+            if is_passed or (len(stopped) == len(states) and process is not stopped[-1]):
                 process.send_signal(signal.SIGCONT)
                 self.passed += is_passed
-                if not (is_passed or self._may_die):
-                    self._have_one_stop()  # all were stopped: who is woken does not stop again
         return self.died, self.passed
 
     def _start(self, stops_at: int = 0) -> subprocess.Popen[bytes]:
