@@ -1,7 +1,7 @@
 """Runs the Python blocks of a page in order, as one program: `python -m tests.documents PAGE`.
 
-A line that ends with `# → text` is checked: the value's repr, or what is printed, must be that text. A block under the
-comment `<!-- not run: reason -->` is left out.
+A line that ends with `# → text` is checked: the value's repr, or what is printed, must be that text. A `timeout` of one to
+ten seconds becomes one of minutes. A block under the comment `<!-- not run: reason -->` is left out.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def program(page: str) -> str:
 def checked(source: str, name: str) -> ast.Module:
     """Return the program with a check in the place of each line that shows its value."""
     tree = ast.parse(source, name)
+    _Patience().visit(tree)
     _Checks(source.splitlines()).visit(tree)
     return ast.fix_missing_locations(tree)
 
@@ -57,6 +58,15 @@ def run(path: Path) -> None:
     names = {"__name__": "__main__", "_check": check, "_check_printed": check_printed}
     sys.modules["__main__"].__dict__.update(names)
     exec(compile(tree, str(path), "exec"), sys.modules["__main__"].__dict__)
+
+
+class _Patience(ast.NodeTransformer):
+    """Waits for minutes where a page, which is for people, waits for seconds."""
+
+    def visit_keyword(self, node: ast.keyword) -> ast.keyword:
+        if node.arg == "timeout" and isinstance(node.value, ast.Constant) and node.value.value in range(1, 11):
+            node.value = ast.copy_location(ast.Constant(120), node.value)
+        return node
 
 
 class _Checks(ast.NodeTransformer):

@@ -54,6 +54,11 @@ def test_a_block_marked_as_not_run_is_left_out() -> None:
     assert program("<!-- not run: needs a server -->\n```python\na = 1\n```\n").strip() == ""
 
 
+def test_a_busy_machine_is_waited_for_where_a_page_waits_for_seconds() -> None:
+    _run("dict(timeout=5)  # → {'timeout': 120}")
+    _run("dict(timeout=0.05, seconds=5)  # → {'timeout': 0.05, 'seconds': 5}")
+
+
 def test_blocks_of_other_languages_are_left_out() -> None:
     assert program("```console\n$ make demo\n```\n\n```text\nhello\n```\n").strip() == ""
 
