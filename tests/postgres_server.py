@@ -60,5 +60,6 @@ def without_schema(url: str) -> tuple[str, str]:
     server, _, options = url.partition("?")
     named = dict(option.split("=", 1) for option in options.split("&"))
     schema = named.pop("schema")
-    named.pop("durability", None)
+    for own in ("durability", "timeout"):
+        named.pop(own, None)
     return f"{server}{'?' * bool(named)}{'&'.join(map('='.join, named.items()))}", schema

@@ -38,7 +38,10 @@ def named(url: str) -> str:
 
 @contextmanager
 def killing(url: str, pause: float) -> Iterator[list[int]]:
-    """Kill a backend of a name, chosen at random, again and again; the list grows by one for each."""
+    """Kill a backend of a name, chosen at random, again and again; the list grows by one for each.
+
+    Before each, there is time for somebody to connect, however busy the machine is: else nobody might ever succeed.
+    """
     server, _ = without_schema(url)
     killed: list[int] = []
     over = threading.Event()
@@ -48,6 +51,7 @@ def killing(url: str, pause: float) -> Iterator[list[int]]:
         with psycopg.connect(server, autocommit=True, application_name="sacho kills") as connection:
             while not over.is_set():
                 connection.execute("SELECT pg_sleep(%s)", (random.random() * 2 * pause,))
+                psycopg.connect(server, application_name="sacho kills").close()
                 killed.extend(row[0] for row in connection.execute(TERMINATE, (NAME,)).fetchall())
 
     thread = threading.Thread(target=kill, daemon=True)

@@ -22,6 +22,8 @@ from tests.proof.processes import WAIT, Count, Counted, finished, started, until
 from tests.proof.reading import LAST, Reader
 from tests.proof.slow_appends import opened
 
+OF_THE_LOG = "schema=through&timeout=240"
+"""Whoever uses the log tries for longer than a server may be away, which on a busy machine takes its time."""
 SYNCHRONOUS = ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"]
 IS_SYNCHRONOUS = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"
 WRITTEN = "SELECT pg_current_wal_flush_lsn()"
@@ -88,7 +90,7 @@ def test_writers_and_subscribers_go_through_crashes_of_the_server(
     """
     crashes, random = soak_count(100), Random()
     with running_server() as server, ExitStack() as stack:
-        url = f"{server.url()}?schema=through"
+        url = f"{server.url()}?{OF_THE_LOG}"
         sacho.connect(url).close()
         through = Through(url, tmp_path / "over", random, stack)
         for _ in range(crashes):
@@ -137,7 +139,7 @@ def test_an_append_that_no_standby_has_is_not_said_to_be_done(end: str) -> None:
     with one that finds them and says so at once, and with one that does not hear the warning.
     """
     with pair() as (primary, standby), ExitStack() as stack:
-        store = stack.enter_context(sacho.connect(f"{primary.url()}?schema=through"))
+        store = stack.enter_context(sacho.connect(f"{primary.url()}?{OF_THE_LOG}"))
         synchronous(primary)
         store.append("s-1", [RawEvent("Before", None)])
         standby.stop(signal.SIGINT)
@@ -152,7 +154,7 @@ def test_an_append_that_no_standby_has_is_not_said_to_be_done(end: str) -> None:
         standby.start()
         append.join(WAIT)
         assert done == [2]
-        assert len(check_all(f"{primary.url()}?schema=through")) == 2
+        assert len(check_all(f"{primary.url()}?{OF_THE_LOG}")) == 2
 
 
 @contextmanager
@@ -165,7 +167,7 @@ def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
 def both(primary: PostgresServer, standby: PostgresServer) -> str:
     """Return a URL that names both servers."""
     one, other = f"127.0.0.1:{primary.port}", f"127.0.0.1:{standby.port}"
-    return f"{primary.url().replace(one, f'{one},{other}')}?schema=through"
+    return f"{primary.url().replace(one, f'{one},{other}')}?{OF_THE_LOG}"
 
 
 def synchronous(primary: PostgresServer) -> None:
