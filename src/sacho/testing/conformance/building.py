@@ -30,7 +30,7 @@ Reopen: TypeAlias = Callable[[], Storage] | None
 
 E = TypeVar("E", bound=BaseException)
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 120.0
 """For how many seconds something that must happen soon is waited for before the test fails."""
 
 TYPES: Final = ("Opened", "Reserved", "Closed")

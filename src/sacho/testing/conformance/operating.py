@@ -10,6 +10,7 @@ from sacho.events import Query
 from sacho.storage.port import CAPABILITIES, ImportedEvent, Snapshot, Storage
 from sacho.storage.statistics import CommitReport
 from sacho.testing.conformance.building import (
+    PATIENCE,
     Reopen,
     append,
     everything,
@@ -226,7 +227,7 @@ def _listening(storage: Storage, action: Callable[[], int]) -> tuple[bool, Calla
     unlisten = storage.listen(hear)
     wanted = action()
     with changed:
-        return changed.wait_for(lambda: highest >= wanted, timeout=20), unlisten
+        return changed.wait_for(lambda: highest >= wanted, timeout=PATIENCE), unlisten
 
 
 def _uses(storage: Storage) -> list[Callable[[], object]]:
@@ -235,7 +236,7 @@ def _uses(storage: Storage) -> list[Callable[[], object]]:
     return [
         lambda: storage.write(writing("seats-1", noted())),
         lambda: storage.write_many([writing("seats-1", noted())]),
-        lambda: storage.submit(writing("seats-1", noted())).result(20),
+        lambda: storage.submit(writing("seats-1", noted())).result(PATIENCE),
         lambda: storage.hand_in([writing("seats-1", noted())], lambda _: done.set()),
         storage.head,
         lambda: storage.bounds("seats-1"),
