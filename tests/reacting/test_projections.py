@@ -320,3 +320,30 @@ def test_a_view_that_stands_on_one_whose_columns_change_is_told(
             with app.views.writing() as connection:
                 connection.exec_driver_sql("DROP VIEW standing")
             until(lambda: is_serving(app, 2))
+
+
+class Noted(Projection):
+    """Gives a statement that is made once values for other columns now and then."""
+
+    rows = sa.Table(
+        "reacting_noted",
+        sa.MetaData(),
+        sa.Column("position", sa.BigInteger, primary_key=True),
+        sa.Column("who", sa.Text),
+    )
+
+    def prepare(self) -> None:
+        self.note = self.rows.insert()
+
+    @handles(Scored)
+    def scored(self, event: Scored, changes: Changes) -> None:
+        values = {"position": changes.recorded.position}
+        changes.execute(self.note, values | ({"who": event.who} if event.who else {}))
+
+
+def test_values_for_more_columns_than_those_before_are_all_written(place: Place) -> None:
+    place.store.append("game-1", [Scored(who, 1) for who in ("", "ann", "", "bob", "cid")])
+    place.run(Noted)
+    with place.application(Noted) as app, app.reading(Noted) as view:
+        found = view.execute(sa.select(Noted.rows.c.who).order_by(Noted.rows.c.position)).scalars().all()
+    assert found == [None, "ann", None, "bob", "cid"]

@@ -126,10 +126,13 @@ class Changes:
         self._is_own = 0
 
     def _flush(self, connection: sa.Connection) -> None:
-        """Execute and forget what was gathered."""
+        """Execute and forget what was gathered.
+
+        What is executed together has values for the same parameters: SQLAlchemy goes by the first, and leaves out others.
+        """
         if not self._gathered:
             return
-        for _, group in groupby(self._gathered, key=lambda change: (id(change[0]), change[1] is None)):
+        for _, group in groupby(self._gathered, key=lambda change: (id(change[0]), change[1] and change[1].keys())):
             same = list(group)
             statement = same[0][0]
             if same[0][1] is None:
