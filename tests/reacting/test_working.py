@@ -433,7 +433,7 @@ def test_a_lease_that_is_in_a_commit_is_not_waited_for_when_the_runner_says_that
             books = Bookkeeping(database)
             with database.writing() as busy, database.reading() as reading:
                 (generation,) = [row.generation for row in books.generations(reading)]
-                books.acquire(busy, generation, "me", 1, 4.0)
+                books.acquire(busy, generation, "me", 1, 4.0, count=1)
                 with database.writing() as connection:
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
                     assert books.see(connection, generation, "me", 4.0) == (0, 1)

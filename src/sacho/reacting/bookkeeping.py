@@ -162,8 +162,12 @@ class Bookkeeping:
         self.deal(connection, generation, start, count)
 
     def deal(self, connection: sa.Connection, generation: Generation, position: int, count: int) -> None:
-        """Give a build so many partitions, in place of those that it has, all at one position."""
-        connection.execute(partitions.delete().where(_of(partitions, generation)))
+        """Give a build so many partitions, in place of those that it has, all at one position.
+
+        Their tokens are higher than those before: a lease of before must not pass for one of these.
+        """
+        before = partitions.delete().where(_of(partitions, generation)).returning(partitions.c.token)
+        token = max(connection.execute(before).scalars(), default=0) + 1
         for partition in range(count):
             connection.execute(
                 partitions.insert().values(
@@ -174,7 +178,7 @@ class Bookkeeping:
                     moved_at=self.database.now(),
                     rate=0.0,
                     speed=0.0,
-                    token=0,
+                    token=token,
                     expires_at=0.0,
                 )
             )
@@ -249,12 +253,19 @@ class Bookkeeping:
         most: int,
         seconds: float,
         held: Iterable[Lease] = (),
+        *,
+        count: int,
     ) -> list[Lease]:
-        """Take up to so many partitions that nobody holds, beside those held; return their leases."""
+        """Take up to so many partitions that nobody holds, beside those held; return their leases.
+
+        None of a build that is dealt among another number than `count`: its keys belong to other partitions then.
+        """
         now, c = self.database.now(), partitions.c
+        is_dealt_so = sa.exists().where(_of(generations, generation), generations.c.partitions == count)
         free = (
             select(c.partition)
             .where(_of(partitions, generation), or_(c.owner.is_(None), c.owner == worker, c.expires_at < now))
+            .where(is_dealt_so)
             .where(c.partition.not_in([lease.partition for lease in held]))
             .order_by(c.partition)
             .limit(most)
@@ -270,6 +281,13 @@ class Bookkeeping:
             .returning(*_columns(partitions, Lease._fields))
         )
         return sorted(Lease(*row) for row in connection.execute(taken))
+
+    def has_workers(self, connection: sa.Connection, generation: Generation, seconds: float) -> bool:
+        """Tell whether a worker of a build gave a sign of life within so many seconds."""
+        living = select(workers.c.worker).where(
+            _of(workers, generation), workers.c.seen_at > self.database.now() - seconds
+        )
+        return connection.execute(living.limit(1)).first() is not None
 
     def release(self, connection: sa.Connection, generation: Generation, leases: Iterable[Lease]) -> None:
         """Give partitions back, so that others take them at once."""

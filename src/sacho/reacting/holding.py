@@ -84,7 +84,10 @@ class Holding:
         more, held = share - len(self.leases), self.leases.values()
         if more <= 0:
             return gone, []
-        return gone, self._books.acquire(connection, self._generation, self._worker, more, self._seconds, held)
+        come = self._books.acquire(
+            connection, self._generation, self._worker, more, self._seconds, held, count=self._partitions
+        )
+        return gone, come
 
     def changed(self, gone: Sequence[Lease], come: Sequence[Lease]) -> None:
         """Enter what `balance` gave back and took."""

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from sacho.errors import ConsumerStopped
+from sacho.errors import ConsumerStopped, ReactingError
 from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow
 from sacho.reacting.building import NEAR_SECONDS, Builder, version_of
 from sacho.reacting.consumer import Consumer
@@ -60,6 +60,7 @@ class Runner:
         self._leaving: list[threading.Thread] = []
         self._goals: dict[Generation, tuple[int, float]] = {}
         """What builds have to come to, and since when that is asked of them."""
+        self._left_to_others: set[Generation] = set()
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -141,7 +142,7 @@ class Runner:
             if self._stopped.is_set():
                 return
             with self._books.database.reading() as connection:
-                wanted = {row.generation: row for row in self._rows(connection)}
+                wanted = {row.generation: row for row in self._rows(connection) if self._fits(connection, row)}
             for generation, (worker, thread) in list(self._workers.items()):
                 if generation not in wanted:
                     worker.lose()  # whatever it has in hand: nobody waits for it but the end
@@ -179,6 +180,30 @@ class Runner:
                 and (row.log_id, row.epoch) == log
             ]
         return found
+
+    def _fits(self, connection: sa.Connection, row: GenerationRow) -> bool:
+        """Tell whether a build is dealt among as many partitions as the consumer has here; if not, it is left to others.
+
+        Where there are none any more, as after a deployment in which a process of the old code began last, it is dealt anew.
+        """
+        builder, generation = self._builder(row.generation), row.generation
+        if row.partitions == builder.consumer.partitions:
+            self._left_to_others.discard(generation)
+            return True
+        if generation not in self._left_to_others:
+            self._left_to_others.add(generation)
+            logger.warning(
+                "%s has %d partitions now, and %d here: it is left to the processes of that number",
+                generation,
+                row.partitions,
+                builder.consumer.partitions,
+            )
+        elif not self._books.has_workers(connection, generation, self._seconds):
+            try:
+                builder.enter()
+            except ReactingError as error:
+                logger.warning("%s is left alone: %s", generation, error)
+        return False
 
     def _builder(self, generation: Generation) -> Builder:
         return next(
