@@ -144,3 +144,70 @@ def test_a_build_that_is_behind_is_not_registered_since_appends_would_wait_for_i
         app.run(once=True)
         assert app.store.storage.inline_views() == (str(generation),)
         assert scores(app) == {"ann": 3}
+
+
+class LaterScores(InlineScores):
+    """The next version, inline, too."""
+
+    name = "inline-scores"
+    version = 2
+
+
+class BehindScores(InlineScores):
+    """The next version, which appends need not write any more. Its code is the same but for that."""
+
+    name = "inline-scores"
+    version = 3
+    inline = False
+
+
+def test_one_can_switch_back_from_an_inline_version_to_the_one_before(url: str) -> None:
+    with serving(url) as app:
+        app.store.append("hits-1", [InlineHit("ann", 1)] * 3)
+    with Application(url, consumers=[InlineScores, LaterScores]) as app:
+        app.run(once=True)
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+        app.administration.switch("inline-scores", 1)
+        app.run(once=True)
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+        assert scores(app) == {"ann": 5}
+
+
+def test_a_version_that_is_not_inline_takes_over_and_appends_need_none_any_more(url: str) -> None:
+    with serving(url) as app:
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+    with Application(url, consumers=[InlineScores, BehindScores]) as app:
+        app.run(once=True)
+        assert app.store.storage.inline_views() == ()
+        app.administration.remove("inline-scores", 1)
+    with sacho.connect(url) as store:
+        store.append("hits-1", [InlineHit("ann", 2)])
+    with Application(url, consumers=[BehindScores]) as app:
+        app.run(once=True)
+        with app.reading(BehindScores) as view:
+            assert [tuple(row) for row in view.execute(sa.select(BehindScores.scores))] == [("ann", 3)]
+
+
+def one_of_many(number: int) -> type[Projection]:
+    class OneOfMany(Projection):
+        name = f"one-of-many-{number}"
+        inline = True
+        rows = sa.Table(f"one_of_many_{number}", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
+
+        @handles(InlineHit)
+        def hit(self, event: InlineHit, changes: Changes) -> None:
+            changes.execute(self.rows.insert(), {"position": changes.recorded.position})
+
+    return OneOfMany
+
+
+def test_all_that_are_registered_at_once_are_written(url: str) -> None:
+    many = [one_of_many(number) for number in range(6)]
+    with Application(url, consumers=many) as app:
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+        app.run(once=True)
+        assert app.store.storage.inline_views() == tuple(f"{one.name}@1" for one in many)
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+        for one in many:
+            with app.reading(one) as view:
+                assert view.execute(sa.select(one.tables["rows"])).scalars().all() == [1, 2]

@@ -213,6 +213,10 @@ class Bookkeeping:
             .values(position=position)
         )
 
+    def put_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
+        """Put all checkpoints of a build to a position, as that of a view that appends have written up to there."""
+        connection.execute(update(partitions).where(_of(partitions, generation)).values(position=position))
+
     # --- partitions and leases ------------------------------------------------------------------------
 
     def partitions(self, connection: sa.Connection, generation: Generation) -> list[PartitionRow]:

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from sacho.errors import CannotSwitch, CheckpointAhead, ForeignCheckpoint, PartitionsDiffer, ProjectionChanged
+from sacho.errors import (
+    CannotSwitch,
+    CheckpointAhead,
+    DuplicateConsumer,
+    ForeignCheckpoint,
+    PartitionsDiffer,
+    ProjectionChanged,
+)
 from sacho.events import Query
 from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow, PartitionRow
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.declaring import is_same
-from sacho.reacting.inline import register
+from sacho.reacting.inline import register, registered, unregister
 from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
 from sacho.reacting.tables import BUILDING, IN_THE_MAKING, SERVING, STANDBY, SWITCHING, Generation
 
@@ -88,6 +95,8 @@ class Builder:
         """
         if is_inline(self.consumer):
             return self._take_over_inline(generation, goal)
+        if isinstance(self.consumer, Projection) and self._is_written_by_appends(self.consumer):
+            return self._take_over_from_inline(self.consumer, generation, goal)
         with self._books.database.writing() as connection:
             self._lock(connection)
             rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
@@ -161,6 +170,21 @@ class Builder:
             return True
         return state.get(generation) == SERVING
 
+    def _is_written_by_appends(self, projection: Projection) -> bool:
+        """Tell whether an inline build of a projection is registered in the log."""
+        return self._books.database.is_beside and bool(registered(self._store, projection))
+
+    def _take_over_from_inline(self, projection: Projection, generation: Generation, goal: int) -> bool:
+        """Let a build that is not inline serve in place of one that is, which appends need not write from that moment on."""
+        with self._books.database.reading() as connection:
+            state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
+            reached = min((one.position for one in self._books.partitions(connection, generation)), default=0)
+            parked = self._books.parked(connection, generation)
+        if state.get(generation) in IN_THE_MAKING and not parked and reached >= goal:
+            unregister(self._store, self._books, projection, lambda connection: self._let_serve(connection, generation))
+            return True
+        return state.get(generation) == SERVING
+
     def _let_serve(self, connection: sa.Connection, generation: Generation) -> None:
         """Let a build serve in place of the one that does."""
         before = self._books.serving(connection, generation.name)
@@ -203,6 +227,7 @@ class Builder:
         generation = Generation(self.consumer.name, self._version, build)
         state = BUILDING
         if isinstance(self.consumer, Projection):
+            self._check_free(connection, self.consumer, generation)
             create_tables(connection, self.consumer.physical_tables(generation))
         else:
             state = SERVING
@@ -216,6 +241,20 @@ class Builder:
             self.consumer.partitions,
         )
         return generation
+
+    def _check_free(self, connection: sa.Connection, projection: Projection, generation: Generation) -> None:
+        """Raise DuplicateConsumer where the database has tables or views of others by the names that a build needs."""
+        names = [table.name for table in projection.physical_tables(generation).values()]
+        if not self._books.generations(connection, projection.name):
+            names += [
+                table.name for table in projection.tables.values()
+            ]  # later they are the views of the build before
+        inspector, schema = sa.inspect(connection), self._books.database.schema
+        there = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
+        for name in names:
+            if name in there:
+                what = "something else in the views' database"
+                raise DuplicateConsumer(f"the table {name!r}", what, type(projection).__qualname__)
 
     def _start(self, connection: sa.Connection) -> int:
         """Return the position after which a new build begins: where the first one began, if that was the end of then."""

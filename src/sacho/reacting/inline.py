@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from sacho.errors import InvalidConsumer
+from sacho.errors import InvalidConsumer, LeaseLost
 from sacho.reacting.projection import Projection
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import HandlerFailed, Taking
@@ -143,26 +143,58 @@ def register(
     Raises LeaseLost where another worker builds it now.
     """
     generation = generation_of(projection)
-    over = Over(books.database.dialect)
     bound = projection.bound(generation, books.database.dialect, books.database.schema)
 
-    def finish(position: int, raw: Any) -> None:
+    def finish(connection: sa.Connection, position: int) -> None:
+        books.advance(connection, generation, [lease], position, 0)
+        taking = _Within(connection).taking(bound)
+        pages = store.storage.read_all(
+            projection.events(), after=lease.position, to=position, limit=None, backwards=False
+        )
+        for rows in pages:
+            taking.take(store.decoding(raw=False).page(rows), is_replay=True)
+        taking.write(connection)
+        serve(connection)
+        books.close(connection, generation)
+
+    _change(store, books, projection, [str(generation)], finish)
+
+
+def unregister(
+    store: EventStore, books: Bookkeeping, projection: Projection, serve: Callable[[sa.Connection], object]
+) -> None:
+    """Have appends no longer write what they wrote of a projection, and another build of it serve, in one transaction."""
+    _change(store, books, projection, [], lambda connection, _: serve(connection))
+
+
+def registered(store: EventStore, projection: Projection) -> list[str]:
+    """Return the builds of a projection that appends write."""
+    return [name for name in store.storage.inline_views() if name.partition("@")[0] == projection.name]
+
+
+def _change(
+    store: EventStore,
+    books: Bookkeeping,
+    projection: Projection,
+    names: Sequence[str],
+    finish: Callable[[sa.Connection, int], object],
+) -> None:
+    """Have the log register these builds of a projection, in place of those that it does. Raises LeaseLost after another's change."""
+    over, known = Over(books.database.dialect), store.storage.inline_views()
+    gone = [name for name in registered(store, projection) if name not in names]
+
+    def within(position: int, raw: Any) -> None:
         with over.connection(raw) as connection:
             if books.database.schema is not None:
                 connection.exec_driver_sql(f'SET LOCAL search_path = "{books.database.schema}", public')
-            books.advance(connection, generation, [lease], position, 0)
-            taking = _Within(connection).taking(bound)
-            pages = store.storage.read_all(
-                projection.events(), after=lease.position, to=position, limit=None, backwards=False
-            )
-            for rows in pages:
-                taking.take(store.decoding(raw=False).page(rows), is_replay=True)
-            taking.write(connection)
-            serve(connection)
-            books.close(connection, generation)
+            finish(connection, position)
+            for name in gone:  # they were never behind, and had no checkpoint that said so
+                version = int(name.partition("@")[2])
+                books.put_all(connection, Generation(projection.name, version, 0), position)
 
-    others = [name for name in store.storage.inline_views() if name.partition("@")[0] != projection.name]
-    store.storage.register_inline(sorted([*others, str(generation)]), finish)
+    others = [name for name in known if name.partition("@")[0] != projection.name]
+    if not store.storage.register_inline(sorted([*others, *names]), within, known=known):
+        raise LeaseLost(projection.name)
 
 
 def _leave(*_: object) -> None:

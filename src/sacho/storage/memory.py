@@ -238,7 +238,9 @@ class MemoryStorage:
         """Return none."""
         return ()
 
-    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+    def register_inline(
+        self, names: Sequence[str], finish: Callable[[int, Any], None], *, known: Sequence[str] | None = None
+    ) -> bool:
         """Refuse: there is no database for views."""
         raise UnsupportedOperation("inline-views", self.name, self.capabilities)
 

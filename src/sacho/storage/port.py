@@ -255,13 +255,18 @@ class Storage(Protocol):
     def inline_views(self) -> tuple[str, ...]:
         """Return the names of the views that the log registers, in order."""
 
-    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+    def register_inline(
+        self, names: Sequence[str], finish: Callable[[int, Any], None], *, known: Sequence[str] | None = None
+    ) -> bool:
         """Have the log register exactly these views, for all processes from their next append on.
 
         In one transaction, beside which nobody appends: `finish(position, connection)` is called with the last position
         of the log and the driver's connection, to bring the views up to there; then the names are entered. It must
         neither commit, roll back nor append, and be short, since who appends waits. What it raises rolls all back and is
         raised. Raises StorageBusy where appends under way do not end in time.
+
+        Returns True. Where `known` is given and the log registers others by then, somebody else was faster: nothing is
+        called or changed, and False returned.
         """
 
     def beside(self) -> Beside | None:

@@ -179,10 +179,12 @@ class PostgresStorage(WritesInGroups):
         """Return the names of the views that the log registers."""
         return names_in(self._readers.run(partial(registered, settings=self.settings)).views)
 
-    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+    def register_inline(
+        self, names: Sequence[str], finish: Callable[[int, Any], None], *, known: Sequence[str] | None = None
+    ) -> bool:
         """Have the log register these views, in a transaction beside which nobody appends."""
         self._commits.check()
-        register(self.settings, text_of(names), finish)
+        return register(self.settings, text_of(names), finish, None if known is None else text_of(known))
 
     def beside(self) -> Beside:
         """Return how to connect to the database for views."""

@@ -52,7 +52,7 @@ def registered(connection: Connection, settings: PostgresSettings) -> Registered
     return Registered(*row)
 
 
-def register(settings: PostgresSettings, text: str, finish: Callable[[int, Any], None]) -> None:
+def register(settings: PostgresSettings, text: str, finish: Callable[[int, Any], None], known: str | None) -> bool:
     """Have `finish` bring the views up to the last position and enter their names, in one transaction; see the port."""
     try:
         connection = connect_plainly(settings)
@@ -61,6 +61,8 @@ def register(settings: PostgresSettings, text: str, finish: Callable[[int, Any],
     try:
         try:
             position = _alone(connection, settings)
+            if known is not None and registered(connection, settings).views != known:
+                return False
         except psycopg.Error as error:
             raise translate(error, settings) from error
         finish(position, connection)
@@ -71,6 +73,7 @@ def register(settings: PostgresSettings, text: str, finish: Callable[[int, Any],
             connection.commit()
         except psycopg.Error as error:
             raise translate(error, settings, may_have_happened=is_lost(error)) from error
+        return True
     finally:
         connection.close()
 

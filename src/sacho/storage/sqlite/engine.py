@@ -194,10 +194,14 @@ class SqliteStorage(WritesInGroups):
         """Return the names of the views that the log registers."""
         return names_in(self._near(registering.registered))
 
-    def register_inline(self, names: Sequence[str], finish: Callable[[int, Any], None]) -> None:
+    def register_inline(
+        self, names: Sequence[str], finish: Callable[[int, Any], None], *, known: Sequence[str] | None = None
+    ) -> bool:
         """Have the log register these views, in a transaction beside which nobody writes."""
         self._commits.check()
-        registering.register(self.path, self._timeout, text_of(names), finish)
+        return registering.register(
+            self.path, self._timeout, text_of(names), finish, None if known is None else text_of(known)
+        )
 
     def beside(self) -> Beside:
         """Return how to open the file for views."""

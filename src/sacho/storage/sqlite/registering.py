@@ -21,12 +21,14 @@ def registered(connection: sqlite3.Connection) -> str:
     return str(text)
 
 
-def register(path: Path, timeout: float, text: str, finish: Callable[[int, Any], None]) -> None:
+def register(path: Path, timeout: float, text: str, finish: Callable[[int, Any], None], known: str | None) -> bool:
     """Have `finish` bring the views up to the head and enter their names, in one transaction; see the port."""
     connection = open_connection(path, timeout=timeout, cache_kib=WRITER_CACHE_KIB)
     try:
         when_free(lambda: connection.execute("BEGIN IMMEDIATE"), timeout, path)
         with translated(path):
+            if known is not None and registered(connection) != known:
+                return False
             position = reading.head(connection)
         finish(position, connection)
         if not connection.in_transaction:
@@ -34,5 +36,6 @@ def register(path: Path, timeout: float, text: str, finish: Callable[[int, Any],
         with translated(path):
             connection.execute(REGISTER, (text,))
             connection.execute("COMMIT")
+        return True
     finally:
         connection.close()

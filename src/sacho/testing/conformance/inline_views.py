@@ -157,6 +157,20 @@ class InlineViewsConformance:
         assert (first.row()[0], second.row()[0]) == (1, 2)
         assert storage.inline_views() == ()
 
+    def test_who_was_not_told_of_a_change_changes_nothing(self, storage: Storage) -> None:
+        """Two that register at once do not take each other's names out."""
+        asks_for(storage, CAPABILITY)
+        first, second = Totals(storage, "a@1"), Totals(storage, "b@1")
+        _register(storage, first)
+        storage.attach([second])
+        assert not storage.register_inline(["b@1"], _never, known=[])
+        assert storage.inline_views() == ("a@1",)
+        append(storage, "seats-1", noted())
+        finish = partial(_finish, storage, [second])
+        assert storage.register_inline(["a@1", "b@1"], finish, known=["a@1"])
+        append(storage, "seats-1", noted())
+        assert (first.row()[0], second.row()[0]) == (2, 2)
+
     def test_a_name_out_of_rules_is_refused(self, storage: Storage) -> None:
         """As the names of events are; nothing is called and nothing registered."""
         asks_for(storage, CAPABILITY)
