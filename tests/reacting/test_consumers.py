@@ -9,8 +9,9 @@ from typing import ClassVar
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
-from sacho import Query, QueryItem
+from sacho import Query, QueryItem, RecordedEvent
 from sacho.errors import ConsumerStopped, InvalidConsumer
 from sacho.reacting import Consumer, Delivery, handles
 from tests.reacting.conftest import Place
@@ -275,3 +276,98 @@ def test_a_stop_waits_for_the_event_in_hand(place: Place) -> None:
 def test_a_start_that_is_none_is_refused(start: object) -> None:
     with pytest.raises(InvalidConsumer, match="start"):
         type("Wrong", (Heard,), {"start": start})
+
+
+def test_what_was_done_before_a_database_was_away_is_not_done_again(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away(Heard):
+        name = "away"
+        is_away = True
+
+        @handles(Scored)
+        def scored(self, event: Scored, delivery: Delivery) -> None:
+            if event.points == 7 and Away.is_away:
+                raise sa.exc.OperationalError("SELECT 1", None, Exception("the shop's own server is down"))
+            self.note(event, delivery)
+
+    heard = Away()
+    place.store.append("game-1", scored("ann", *range(10)))
+    with place.running(heard) as app:
+        until(lambda: sum("the shop's own server is down" in text for text in caplog.messages))
+        until(lambda: app.administration.status()[0].position == 7)
+        assert heard.points == list(range(7))
+        assert "views' database" not in caplog.text
+        Away.is_away = False
+        caught_up(app, Away)
+    assert heard.points == list(range(10))
+
+
+def test_a_stop_waits_for_one_slow_event_also_where_those_before_were_quick(place: Place) -> None:
+    class Slowing(Consumer):
+        seen: ClassVar[list[int]] = []
+        gate: ClassVar[threading.Semaphore] = threading.Semaphore(0)
+
+        @handles(Scored)
+        def scored(self, event: Scored, delivery: Delivery) -> None:
+            self.seen.append(event.points)
+            if event.points >= 3_000:
+                assert self.gate.acquire(timeout=PATIENCE)
+
+    place.store.append("game-1", scored("ann", *range(3_010)))
+    with place.application(Slowing) as app:
+        with app.running():
+            until(lambda: Slowing.seen[-1:] == [3_000])
+            (worker,) = app._runners[0].workers
+            worker.stop()
+            Slowing.gate.release()
+        assert Slowing.seen[-1] == 3_000
+        assert app.administration.status()[0].position == 3_001
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_key_may_be_a_number(place: Place, partitions: int) -> None:
+    class Numbered(Heard):
+        name = f"numbered-{partitions}"
+        independent_keys = True
+
+        def key(self, recorded: RecordedEvent) -> str:
+            number: str = recorded.event.points % 2  # what a type checker would refuse, and a newcomer writes
+            return number
+
+        @handles(Scored)
+        def scored(self, event: Scored, delivery: Delivery) -> None:
+            if event.points == 1:
+                raise ValueError("not this one")
+            self.note(event, delivery)
+
+    Numbered.partitions = partitions
+    heard = Numbered()
+    place.store.append("game-1", scored("ann", *range(6)))
+    with place.running(heard) as app:
+        until(lambda: len(app.administration.parked(Numbered)) == 3)
+        until(lambda: heard.points == [0, 2, 4])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, SystemExit])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_whatever_a_handler_raises_is_the_events_fault(
+    place: Place, error: type[BaseException], is_async: bool
+) -> None:
+    class Raising(Consumer):
+        retry = AT_ONCE
+
+        @handles(Scored)
+        def scored(self, event: Scored, delivery: Delivery) -> object:
+            return self.later() if is_async else self.now()
+
+        def now(self) -> object:
+            raise error
+
+        async def later(self) -> None:
+            raise error
+
+    with place.running(Raising) as app:
+        place.store.append("game-1", scored("ann", 1))
+        with pytest.raises(ConsumerStopped, match=error.__name__):
+            app.wait_for(Raising, 1, PATIENCE)

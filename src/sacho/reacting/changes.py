@@ -98,7 +98,7 @@ class Changes:
             self._is_own = len(gathered)
             try:
                 handler(recorded.event, self)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 raise failure(error, recorded) from error
             if self._open is not None:
                 self._commits.commit(recorded.position)
@@ -115,7 +115,7 @@ class Changes:
         for effect in effects:
             try:
                 effect()
-            except (Exception, SystemExit):  # the event is in the view, and no other is to blame
+            except BaseException:  # the event is in the view, and no other is to blame
                 logger.exception("%s: an effect after the commit failed", self._projection.name)
 
     def discard(self) -> None:

@@ -209,7 +209,7 @@ class Documents(Generic[D]):
                 else:
                     known[key] = method(recorded.event, known[key] if key in known else self.get(key))
                     changed[key] = recorded.position
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 raise failure(error, recorded) from error
 
     def write(self, connection: sa.Connection) -> None:
@@ -223,7 +223,7 @@ class Documents(Generic[D]):
             else:
                 text = _encode(document).decode()
                 self._measure(key, len(text))
-                values = [_plain(value(document)) for value in self._values]
+                values = [value(document) for value in self._values]
                 rows.append(dict(zip(names, (key, text, position, *values), strict=True)))
         if gone:
             connection.execute(self._delete, gone)

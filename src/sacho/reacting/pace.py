@@ -42,10 +42,14 @@ class Pace:
 
 
 class Slices:
-    """How many events to handle at once, so that it takes about `SLICE_SECONDS`: learnt from those before."""
+    """How many events to handle at once, up to `most`, so that it takes about `SLICE_SECONDS`: learnt from those before.
 
-    def __init__(self) -> None:
+    Those before may have been quick and the next ones slow, so effects that cannot be undone come one at a time.
+    """
+
+    def __init__(self, most: int = MOST_AT_ONCE) -> None:
         self.size = 1
+        self._most = most
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -56,4 +60,4 @@ class Slices:
         if took > SLICE_SECONDS:
             self.size = max(1, self.size // 2)
         elif took < SLICE_SECONDS / 4:
-            self.size = min(MOST_AT_ONCE, 2 * self.size)
+            self.size = min(self._most, 2 * self.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -23,12 +23,23 @@ class HandlerFailed(Exception):
         super().__init__(f"position {recorded.position}")
 
 
+class HandlerWaits(Exception):
+    """A database that a plain consumer's handler uses does not answer (the cause says why): no fault of the event's."""
+
+    def __init__(self, recorded: RecordedEvent, error: BaseException) -> None:
+        self.recorded = recorded
+        super().__init__(f"the handler of position {recorded.position} met {said(error)}")
+
+
 class CommitFailed(Exception):
     """What was gathered could not be written (the cause says why), and not because the database was away."""
 
 
-def failure(error: Exception | SystemExit, recorded: RecordedEvent) -> BaseException:
-    """Return what a taking is to raise for an error that came out of a handler: machinery's own errors are not the event's."""
+def failure(error: BaseException, recorded: RecordedEvent) -> BaseException:
+    """Return what a taking is to raise for an error that came out of a handler: machinery's own errors are not the event's.
+
+    A handler's thread gets no signal, so that KeyboardInterrupt, too, is its own doing.
+    """
     if isinstance(error, HandlerFailed | CommitFailed | LeaseLost) or is_passing(error):
         return error
     failed = HandlerFailed(recorded)
@@ -100,8 +111,10 @@ class Acting:
             try:
                 result = handler(recorded.event, self._consumer.delivery(recorded))
                 if inspect.iscoroutine(result):
-                    asyncio.run_coroutine_threadsafe(result, self._loop()).result()
-            except (Exception, SystemExit) as error:
+                    asyncio.run_coroutine_threadsafe(_contained(result), self._loop()).result()
+            except BaseException as error:
+                if is_passing(error):
+                    raise HandlerWaits(recorded, error) from error
                 raise failure(error, recorded) from error
 
     def write(self, connection: sa.Connection) -> None:
@@ -112,3 +125,11 @@ class Acting:
 
     def discard(self) -> None:
         """Nothing is gathered."""
+
+
+async def _contained(handling: Coroutine[Any, Any, object]) -> None:
+    """Await a handler; an error that would end the loop, and all that runs in it, comes as another one."""
+    try:
+        await handling
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise RuntimeError(f"the handler raised {error!r}") from error

@@ -25,9 +25,9 @@ from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked, parked_row
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
-from sacho.reacting.pace import Pace, Slices
+from sacho.reacting.pace import MOST_AT_ONCE, Pace, Slices
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import CommitFailed, HandlerFailed, Taking, said
+from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -84,7 +84,6 @@ class Worker:
         self._in_hand: Sequence[RecordedEvent] = ()
         self._counted = 0
         """How many of the events in hand are counted as handled already."""
-        self._slices = Slices()
         self._tried = (0, 0)
         """The position of the event that failed last, and how often it did."""
         self._held_keys: set[str] = set()
@@ -101,6 +100,7 @@ class Worker:
         self._stopping = False
         self._gone = False
         self._taking = make_taking(self)
+        self._slices = Slices(1 if self._taking.acts_at_once else MOST_AT_ONCE)
 
     # --- for others -----------------------------------------------------------------------------------
 
@@ -253,6 +253,9 @@ class Worker:
             self._split_at(failed)
         except CommitFailed as failed:
             self._split_in_two(failed)
+        except HandlerWaits as waits:
+            self.commit(waits.recorded.position - 1)  # what was done before it is not to be done again each time
+            raise
         return True
 
     def _batch(self, low: int, to: int) -> None:
@@ -332,7 +335,7 @@ class Worker:
     def _key(self, recorded: RecordedEvent) -> str:
         """Return the event's key; that of an event of which it cannot be told is its stream."""
         try:
-            return self.consumer.key(recorded)
+            return str(self.consumer.key(recorded))
         except Exception:
             return recorded.stream or str(recorded.id)
 
@@ -562,7 +565,7 @@ class Worker:
         """Note an error that is nobody's event's: a log or a database that does not answer."""
         reason = said(error)
         if reason != self.error:
-            log = logger.warning if isinstance(error, SachoError) else logger.exception
+            log = logger.warning if isinstance(error, SachoError | HandlerWaits) else logger.exception
             log("%s waits: %s", self.generation, reason)
         self.error = reason
         try:
