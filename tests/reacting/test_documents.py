@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from enum import Enum
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum, IntEnum
 from typing import Any
 
 import msgspec
@@ -245,3 +245,42 @@ def test_a_view_is_read_in_asyncio_without_holding_up_the_loop(place: Place) -> 
     place.run(Players)
     with place.application(Players) as app:
         assert asyncio.run(app.read_async(Players, lambda view: view.get("ann"))) == Player(5, 1)
+
+
+class Grade(IntEnum):
+    FIRST = 1
+    SECOND = 2
+    TENTH = 10
+
+
+class Entry(msgspec.Struct, frozen=True):
+    at: datetime
+    rank: Rank
+    grade: Grade
+
+
+class Entries(DocumentView[Entry]):
+    """Times in several zones, and enums of both kinds."""
+
+    indexed = ("at", "rank", "grade")
+
+    @handles(Scored, key="who")
+    def scored(self, event: Scored, entry: Entry | None) -> Entry:
+        east = timezone(timedelta(hours=event.points - 1))
+        at = datetime(2025, 1, 1, 10, tzinfo=east)  # the further east, the sooner
+        return Entry(at, Rank.HIGH if event.points > 5 else Rank.LOW, Grade(event.points))
+
+
+def test_times_of_other_zones_and_members_of_enums_are_found_and_in_order(place: Place) -> None:
+    place.store.append("game-1", [*scored("ann", 2), *scored("bob", 10), *scored("cid", 1)])
+    place.run(Entries)
+    with place.application(Entries) as app, app.reading(Entries) as view:
+        c = Entries.view.c
+        assert [key for key, _ in view.find(order_by=[c.at])] == ["bob", "ann", "cid"]
+        assert [key for key, _ in view.find(c.at < datetime(2025, 1, 1, 10, tzinfo=UTC))] == ["ann", "bob"]
+        first = view.execute(sa.select(c.at).where(c.key == "bob")).scalar_one()
+        assert first == datetime(2025, 1, 1, 1, tzinfo=UTC)
+        assert [key for key, _ in view.find(c.rank == Rank.HIGH)] == ["bob"]
+        assert [key for key, _ in view.find(c.rank == "low")] == ["ann", "cid"]
+        assert [key for key, _ in view.find(c.grade == Grade.TENTH)] == ["bob"]
+        assert [key for key, _ in view.find(c.grade > 1, order_by=[c.grade])] == ["ann", "bob"]

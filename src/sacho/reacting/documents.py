@@ -9,14 +9,10 @@ import inspect
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime
-from decimal import Decimal
-from enum import Enum
 from functools import cache
 from math import ceil
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
@@ -24,6 +20,7 @@ import sqlalchemy as sa
 from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidQuery
 from sacho.events import Query, QueryItem, RecordedEvent
+from sacho.reacting.columns import column_type_of
 from sacho.reacting.databases import insert_into
 from sacho.reacting.declaring import Handler, code_of, default_name
 from sacho.reacting.projection import Projection
@@ -39,16 +36,6 @@ FIXED_BYTES: Final = 150
 """What a document takes in memory beside its text."""
 KEYS_AT_ONCE: Final = 500
 
-_COLUMNS: Final[dict[type, Any]] = {
-    str: sa.Text,
-    int: sa.BigInteger,
-    bool: sa.Boolean,
-    float: sa.Double,
-    Decimal: sa.Numeric,
-    datetime: sa.DateTime(timezone=True),
-    date: sa.Date,
-    UUID: sa.Uuid,
-}
 _MISSING: Final = object()
 _encode = msgspec.json.Encoder().encode
 
@@ -63,6 +50,7 @@ class DocumentView(Projection, Generic[D]):
     The table is `view`, named as the class's `name` is.
     """
 
+    has_keyed_methods = True
     document: ClassVar[Any] = None
     indexed: ClassVar[Sequence[str]] = ()
     view: ClassVar[sa.Table]
@@ -270,7 +258,7 @@ class Documents(Generic[D]):
             if key_of is not None:
                 try:
                     key = key_of(recorded.event)
-                except (Exception, SystemExit) as error:
+                except BaseException as error:
                     raise failure(error, recorded) from error
                 if key not in known:
                     missing[key] = None
@@ -345,10 +333,9 @@ def _column_type(cls: type[DocumentView[Any]], field: str) -> Any:
         ) from error
     hint = hints.get("return" if isinstance(member, property) else field)
     for kind in _kinds(hint):
-        if kind in _COLUMNS:
-            return _COLUMNS[kind]
-        if inspect.isclass(kind) and issubclass(kind, Enum):
-            return sa.Text
+        found = column_type_of(kind)
+        if found is not None:
+            return found
     raise InvalidConsumer(
         cls.__qualname__, f"indexed names {field!r}, which is no field or property of a plain type (it is {hint!r})"
     )
@@ -359,7 +346,3 @@ def _kinds(hint: Any) -> Iterator[Any]:
         yield from (one for one in get_args(hint) if one is not type(None))
     elif hint is not None:
         yield hint if inspect.isclass(hint) else (str if all(isinstance(one, str) for one in get_args(hint)) else hint)
-
-
-def _plain(value: Any) -> Any:
-    return str(value.value) if isinstance(value, Enum) else value
