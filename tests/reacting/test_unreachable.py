@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 import sacho
-from sacho.errors import ConfigurationError, ViewsUnreachable
+from sacho.errors import ConfigurationError, InvalidURL, StoreForked, ViewsUnreachable
 from sacho.reacting import Application
 from tests.reacting.domain import PATIENCE, Scores, caught_up, expected_scores, scored, scores, until
 
@@ -68,3 +69,39 @@ def test_a_database_that_goes_away_and_comes_back_loses_nothing_and_holds_up_nob
             caught_up(apart, Scores)
             assert scores(apart) == expected_scores(store)
         assert "Traceback" not in caplog.text
+
+
+def test_views_of_another_log_in_the_schema_public_are_no_business_of_ones_own(postgres_database_url: str) -> None:
+    elsewhere, beside = "memory://", f"{postgres_database_url}?schema=shop"
+    with Application(elsewhere, consumers=[Scores], views=postgres_database_url) as app:
+        app.store.append("game-1", scored("ann", 1))
+        app.run(once=True)
+    with Application(beside, consumers=[Scores]) as app:
+        assert app.administration.status() == []
+        app.store.append("game-1", scored("bob", 2))
+        app.run(once=True)
+        assert scores(app) == {"bob": (2, 1)}
+
+
+def test_a_schema_in_the_url_of_views_is_refused_by_name() -> None:
+    with pytest.raises(InvalidURL, match="search_path") as told:
+        Application("memory://", consumers=[Scores], views="postgresql://me:geheim@127.0.0.1:1/views?schema=shop")
+    assert "geheim" not in str(told.value)
+
+
+def test_a_forked_process_does_not_use_the_connections_of_its_parent(tmp_path: Path) -> None:
+    views = f"sqlite:///{tmp_path}/views.db"
+    with Application("memory://", consumers=[Scores], views=views) as app:
+        app.store.append("game-1", scored("ann", 1))
+        app.run(once=True)
+        child = os.fork()
+        if not child:
+            ending = 1
+            try:
+                app.administration.parked(Scores)
+            except StoreForked:
+                ending = 0
+            finally:
+                os._exit(ending)
+        assert os.waitpid(child, 0)[1] == 0
+        assert scores(app) == {"ann": (1, 1)}

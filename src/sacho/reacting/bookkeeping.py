@@ -101,6 +101,8 @@ class Bookkeeping:
                 connection.exec_driver_sql(MAKE_LOCK)
                 if database.schema is not None:
                     connection.execute(sa.schema.CreateSchema(database.schema, if_not_exists=True))
+                    # those of others, in the schema "public" behind it, are not looked at
+                    connection.execute(select(func.set_config("search_path", f'"{database.schema}"', True)))
             metadata.create_all(connection)
             found = connection.execute(select(func.max(format_stamp.c.format))).scalar_one()
             if found is None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -18,8 +19,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from sacho.errors import InvalidInput, InvalidURL, MissingExtra, ViewsUnreachable
+from sacho.errors import InvalidInput, InvalidURL, MissingExtra, StoreForked, ViewsUnreachable
 from sacho.storage.busy import primary_code, until_free
+from sacho.storage.processes import same_process
 from sacho.store.connecting import StoreURL, sqlite_path
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class ViewDatabase:
         self.schema = schema
         self.changes_at_once = CHANGES_AT_ONCE[dialect]
         self._held = ExitStack()
+        self._is_same_process = same_process()
         self.engine = self._engine(connect, is_writing=False)
         """For reading: SQLAlchemy's engine, whose transactions never lock anything."""
         self._writer = self._engine(connect, is_writing=True)
@@ -75,6 +78,11 @@ class ViewDatabase:
             path = str(sqlite_path(parts))
             return cls("sqlite", lambda: _sqlite(path), str(parts), None)
         if parts.scheme == "postgresql":
+            if "schema" in parse_qs(parts.options, keep_blank_values=True):
+                raise InvalidURL(
+                    f"the views' database {parts} takes no ?schema=; write ?options=-csearch_path%3DNAME for a schema "
+                    "that is there"
+                )
             return cls("postgresql", _postgres(url), str(parts), None)
         raise InvalidURL(f"views live in sqlite:// or postgresql:// databases, not in {parts}")
 
@@ -112,6 +120,8 @@ class ViewDatabase:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
+        if not self._is_same_process():
+            raise StoreForked
         try:
             yield
         except DBAPIError as error:
