@@ -83,11 +83,28 @@ def test_a_class_is_named_by_its_own_words() -> None:
         {"partitions": 0},
         {"partitions": 257},
         {"query": "all"},
+        {"retry": 5},
+        {"most_parked": "5"},
+        {"most_parked": -1},
     ],
 )
 def test_a_declaration_out_of_rules_is_refused(declared: dict[str, Any]) -> None:
     with pytest.raises(InvalidConsumer, match=next(iter(declared))):
         type("Wrong", (Consumer,), declared)
+
+
+def test_a_word_that_does_not_say_how_to_take_over_is_refused() -> None:
+    with pytest.raises(InvalidConsumer, match="takes_over"):
+        type("Wrong", (Projection,), {"takes_over": "manuel"})
+
+
+@pytest.mark.parametrize("base", [Consumer, Projection])
+def test_a_key_that_would_be_passed_over_is_refused(base: type[Consumer]) -> None:
+    @handles(Scored, key="who")
+    def scored(self: Any, event: Scored, given: Any) -> None: ...
+
+    with pytest.raises(InvalidConsumer, match="for document views"):
+        type("Wrong", (base,), {"scored": scored})
 
 
 @pytest.mark.parametrize(
@@ -347,3 +364,24 @@ def test_a_log_that_was_copied_back_is_taken_care_of_by_a_rebuild(tmp_path: Path
         with app.running():
             until(lambda: is_serving(app, 1, build))
             assert scores(app) == expected_scores(store)
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE {} (a INTEGER)", "CREATE VIEW {} AS SELECT 1 AS a"])
+@pytest.mark.parametrize("name", ["reacting_scores", "reacting_scores_v1"])
+def test_what_stands_in_the_database_by_a_tables_name_is_left_alone_and_told(
+    place: Place, statement: str, name: str
+) -> None:
+    with place.application(Scores) as app:
+        app.prepare()
+        with app.views.writing() as connection:
+            connection.exec_driver_sql(statement.format(name))
+        with pytest.raises(DuplicateConsumer, match=f"'{name}' belongs to something else"):
+            app.run(once=True)
+        with app.views.reading() as connection:
+            assert connection.exec_driver_sql(f"SELECT a FROM {name}").keys() == {"a"}
+
+
+@pytest.mark.parametrize("wrong", [Dealt, Dealt(), "scores", Scored])
+def test_what_has_no_view_cannot_be_read(place: Place, wrong: Any) -> None:
+    with place.application(Scores, Dealt) as app, pytest.raises(InvalidConsumer, match="no view to read"):
+        app.reading(wrong)

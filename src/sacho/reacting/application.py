@@ -144,8 +144,11 @@ class Application:
     def reading(self, projection: Any) -> AbstractContextManager[Any]:
         """Give a projection's view as it is at one moment, in a `with` block: a `View`, of documents a `DocumentReader`.
 
-        Raises ViewNotReady while it is built for the first time.
+        Raises ViewNotReady while it is built for the first time, InvalidConsumer for what is no projection.
         """
+        kind = projection if isinstance(projection, type) else type(projection)
+        if not issubclass(kind, Projection):
+            raise InvalidConsumer(repr(projection), "is no projection, nor an object of one, so it has no view to read")
         return self._reading(projection)
 
     async def read_async(self, projection: type[Projection] | Projection, read: Callable[[Any], T]) -> T:

@@ -59,6 +59,8 @@ class Consumer:
     retry: ClassVar[Retry] = Retry(attempts=5, first_pause=0.1, longest_pause=5.0)
     most_parked: ClassVar[int] = 100
     handlers: ClassVar[Mapping[str, Handler]] = {}
+    has_keyed_methods: ClassVar[bool] = False
+    """Whether `@handles` may name a key, as in document views."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -130,6 +132,16 @@ def _check(cls: type[Consumer]) -> None:
         raise InvalidConsumer(name, f"version = {cls.version!r} is no whole number from 1")
     if type(cls.partitions) is not int or not 1 <= cls.partitions <= MOST_PARTITIONS:
         raise InvalidConsumer(name, f"partitions = {cls.partitions!r} is no whole number from 1 to {MOST_PARTITIONS}")
+    if not isinstance(cls.retry, Retry):
+        raise InvalidConsumer(name, f"retry = {cls.retry!r} is no Retry; write retry = Retry(attempts=3)")
+    if type(cls.most_parked) is not int or cls.most_parked < 0:
+        raise InvalidConsumer(name, f"most_parked = {cls.most_parked!r} is no whole number from 0")
+    keyed = [handler.method for handler in cls.handlers.values() if handler.key is not None]
+    if keyed and not cls.has_keyed_methods:
+        raise InvalidConsumer(
+            name,
+            f"@handles(…, key=…) of {keyed[0]} is for document views; here, a method `key(self, recorded)` says it",
+        )
     if cls.query is not None and not isinstance(cls.query, Query):
         raise InvalidConsumer(name, f"query = {cls.query!r} is no Query")
     if isinstance(cls.start, datetime):

@@ -57,6 +57,8 @@ class Projection(Consumer):
         }
         for table in cls.tables.values():
             _check_table(cls, table)
+        if cls.takes_over not in ("automatic", "manual"):
+            raise InvalidConsumer(cls.__qualname__, f'takes_over = {cls.takes_over!r} is not "automatic" or "manual"')
         if cls.inline and cls.partitions > 1:
             raise InvalidConsumer(cls.__qualname__, "an inline projection has no workers, and so one partition")
 
