@@ -43,6 +43,12 @@ def app():
 
 def broken():
     raise ValueError("no such shop")
+
+def leaking():
+    raise ValueError("postgresql://me:geheim@shop.example/shop does not answer")
+
+def elsewhere():
+    return Application("sqlite:///shop.db", consumers=[Sales], views="postgresql://me:geheim@127.0.0.1:1/views")
 '''
 
 HANGING = """
@@ -217,3 +223,17 @@ def test_one_build_of_a_version_is_switched_to_and_removed(shop: Path) -> None:
     assert command(shop, "projections", "remove", "sales", "1", "--build", "0").stderr.count("it serves") == 1
     assert "removed: sales@1.1" in command(shop, "projections", "remove", "sales", "1", "--build", "1").stdout
     assert status(shop)["build"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [("leaking", 2, "shop.example/shop does not answer"), ("elsewhere", 5, "127.0.0.1:1/views")],
+)
+def test_a_server_that_is_away_is_told_without_what_stands_before_the_at(
+    shop: Path, name: str, code: int, said: str
+) -> None:
+    for arguments in (["run", f"cli_shop:{name}", "--once"], ["projections", "status", "--app", f"cli_shop:{name}"]):
+        done = command(shop, *arguments)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+        assert said in done.stderr
+        assert "geheim" not in done.stderr

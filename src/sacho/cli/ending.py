@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import cyclopts
 
-from sacho.cli.escaping import visible, without_urls
+from sacho.cli.escaping import visible, without_credentials, without_urls
 from sacho.errors import (
     ConfigurationError,
     Conflict,
@@ -21,6 +21,7 @@ from sacho.errors import (
     SachoError,
     StorageError,
     UnknownConsumer,
+    ViewsUnreachable,
 )
 
 
@@ -79,7 +80,7 @@ def _prepare_output() -> None:
 def _failed(code: Exit, message: str) -> Exit:
     with suppress(OSError):
         if sys.stderr is not None:
-            sys.stderr.write(f"sacho: error: {visible(message)}\n")
+            sys.stderr.write(f"sacho: error: {visible(without_credentials(message))}\n")
     return code
 
 
@@ -91,7 +92,7 @@ def _code(error: SachoError) -> Exit:
             return Exit.USAGE
         case InvalidInput():
             return Exit.BAD_INPUT
-        case StorageError():
+        case StorageError() | ViewsUnreachable():
             return Exit.STORAGE
         case _:
             return Exit.OTHERWISE

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import cyclopts
 from cyclopts import Parameter
 
-from sacho.cli.escaping import visible
+from sacho.cli.escaping import visible, without_credentials
 from sacho.cli.lines import as_json
 from sacho.cli.options import Json
 from sacho.cli.progress import shown
@@ -275,7 +275,7 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return f"sacho: {visible(record.getMessage())}"
+        return f"sacho: {visible(without_credentials(record.getMessage()))}"
 
 
 @contextmanager
