@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from sacho import EventData, RecordedEvent
-from sacho.errors import InvalidConsumer
+from sacho.errors import ConsumerStopped, InvalidConsumer
 from sacho.reacting import Application, Documents, DocumentView, EntityView, handles
 from tests.reacting.conftest import Place
 from tests.reacting.domain import AT_ONCE, Left, Noise, Player, Players, Scored, Scoring, caught_up, scored
@@ -284,3 +284,35 @@ def test_times_of_other_zones_and_members_of_enums_are_found_and_in_order(place:
         assert [key for key, _ in view.find(c.rank == "low")] == ["ann", "cid"]
         assert [key for key, _ in view.find(c.grade == Grade.TENTH)] == ["bob"]
         assert [key for key, _ in view.find(c.grade > 1, order_by=[c.grade])] == ["ann", "bob"]
+
+
+def test_a_key_that_the_database_refuses_is_the_events_fault_and_parked_alone(place: Place) -> None:
+    class Parking(Players):
+        name = "parking"
+        retry = AT_ONCE
+        independent_keys = True
+
+    place.store.append("game-1", [*scored("ann", 1), *scored("b\0b", 2), *scored("cid", 3)])
+    with place.application(Parking) as app:
+        app.run(once=True)
+        refused = [one.position for one in app.administration.parked(Parking)]
+        with app.reading(Parking) as view:
+            assert {"ann", "cid"} <= {key for key, _ in view.find()}
+        assert refused == ([2] if app.views.dialect == "postgresql" else [])
+
+
+def test_a_document_that_cannot_be_read_any_more_is_the_events_fault(place: Place) -> None:
+    class Averages(DocumentView[float]):
+        """A float that is no number cannot be read back from JSON."""
+
+        retry = AT_ONCE
+
+        @handles(Scored, key="who")
+        def scored(self, event: Scored, average: float | None) -> float:
+            return float("nan") if event.points == 0 else event.points
+
+    place.store.append("game-1", scored("ann", 0))
+    place.run(Averages)
+    place.store.append("game-1", [*scored("bob", 1), *scored("ann", 2)])
+    with place.running(Averages) as app, pytest.raises(ConsumerStopped, match="position 3: ValidationError"):
+        app.wait_for(Averages, 3, 20)

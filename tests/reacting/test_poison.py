@@ -421,3 +421,17 @@ def test_a_rebuild_that_parked_an_event_takes_over_once_it_is_mended(place: Plac
         app.administration.retry(Trails)
         until(lambda: is_serving(app, 1, build))
         assert trails(app) == {"bob": [1]}
+
+
+def test_an_error_that_says_what_a_database_cannot_hold_is_told(place: Place) -> None:
+    class Odd(Consumer):
+        retry = AT_ONCE
+
+        @handles(Scored)
+        def scored(self, event: Scored, delivery: Delivery) -> None:
+            raise ValueError(f"what is {event.who}?")
+
+    with place.running(Odd) as app:
+        place.store.append("game-1", scored("a\0b", 1))
+        with pytest.raises(ConsumerStopped, match="what is a\ufffdb"):
+            app.wait_for(Odd, 1, 20)

@@ -9,6 +9,7 @@ import inspect
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from math import ceil
 from operator import attrgetter
@@ -264,7 +265,8 @@ class Documents(Generic[D]):
                     missing[key] = None
             found.append((recorded, method, key))
         if missing:
-            self._load(list(missing))
+            with suppress(Exception):  # it comes again where the event is in hand that has such a key, or document
+                self._load(list(missing))
         return found
 
     def _load(self, keys: Sequence[str]) -> None:

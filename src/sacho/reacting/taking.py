@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -49,8 +50,18 @@ def failure(error: BaseException, recorded: RecordedEvent) -> BaseException:
 
 def said(error: BaseException) -> str:
     """Return an error in one line."""
-    text = str(error).strip().partition("\n")[0]
+    text = without_nul(str(error).strip().partition("\n")[0])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def traced(error: BaseException) -> str:
+    """Return an error with its traceback."""
+    return without_nul("".join(traceback.format_exception(error)))
+
+
+def without_nul(text: str) -> str:
+    """Return a text that every database takes: PostgreSQL has no NUL."""
+    return text.replace("\0", "\ufffd")
 
 
 class Commits(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,7 +26,7 @@ from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
 from sacho.reacting.pace import MOST_AT_ONCE, Pace, Slices
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said
+from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said, traced, without_nul
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -335,7 +334,7 @@ class Worker:
     def _key(self, recorded: RecordedEvent) -> str:
         """Return the event's key; that of an event of which it cannot be told is its stream."""
         try:
-            return str(self.consumer.key(recorded))
+            return without_nul(str(self.consumer.key(recorded)))
         except Exception:
             return recorded.stream or str(recorded.id)
 
@@ -430,7 +429,7 @@ class Worker:
         """Park an event if its key is independent of others and there is room; else stop its partition there."""
         name = self._key(recorded)
         partition = partition_of(name, self.consumer.partitions)
-        reason, trace = said(error), "".join(traceback.format_exception(error))
+        reason, trace = said(error), traced(error)
         may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
         if self.consumer.independent_keys and not may_park:
             reason = f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {reason}"
@@ -504,9 +503,7 @@ class Worker:
             error = failed.__cause__ or failed
             self._restart()
             with self._books.database.writing() as connection:
-                self._books.failed_again(
-                    connection, self.generation, row.position, said(error), "".join(traceback.format_exception(error))
-                )
+                self._books.failed_again(connection, self.generation, row.position, said(error), traced(error))
             return False
         self._in_hand = ()
         return True
