@@ -131,11 +131,15 @@ class Runner:
 
     def _beat(self) -> None:
         """Keep leases alive, see who else works, and which builds are to be run."""
+        told = ""
         while not self._stopped.wait(self._seconds / 4):
             try:
                 self._look()
+                told = ""
             except Exception as error:
-                logger.warning("the runner could not look after its leases: %s", error)
+                if told != str(error):  # once, not with each beat
+                    logger.warning("the runner could not look after its leases: %s", error)
+                told = str(error)
 
     def _look(self) -> None:
         with self._lock:
