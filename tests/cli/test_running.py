@@ -237,3 +237,19 @@ def test_a_server_that_is_away_is_told_without_what_stands_before_the_at(
         assert (done.returncode, done.stderr.count("\n")) == (code, 1)
         assert said in done.stderr
         assert "geheim" not in done.stderr
+
+
+def test_a_narrow_table_has_the_rest_one_below_the_other(shop: Path) -> None:
+    sell(shop, 1, 3)
+    command(shop, "run", "cli_shop:app", "--once")
+    with subprocess.Popen(
+        [*COMMAND, "run", "cli_shop:app"], cwd=shop, env=environment(None), stderr=subprocess.DEVNULL
+    ) as runner:
+        try:
+            ends = time.monotonic() + SECONDS
+            while "workers: " not in (found := command(shop, "projections", "status").stdout):
+                assert time.monotonic() < ends
+        finally:
+            runner.terminate()
+    assert "\\u000a" not in found
+    assert len([line for line in found.splitlines() if "workers: " in line or "error: " in line]) == 2

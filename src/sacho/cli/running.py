@@ -302,7 +302,7 @@ def _narrow_row(one: Status) -> tuple[object, ...]:
     counts = (("parked", one.parked), ("waiting", one.waiting), ("events/s", round(one.rate)))
     texts = (("left", _left(one)), ("workers", _workers(one)), ("error", _error(one)))
     more = [f"{count} {name}" for name, count in counts if count] + [f"{name}: {text}" for name, text in texts if text]
-    return (_name(one), one.state, one.position, one.lag_events, "\n".join(more))
+    return (_name(one), one.state, one.position, one.lag_events, more)
 
 
 def _left(one: Status) -> str:
