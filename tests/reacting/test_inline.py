@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,11 +13,11 @@ import sqlalchemy as sa
 import sacho
 from sacho import Event
 from sacho.errors import InlineViewFailed, InlineViewMissing, InvalidConsumer, UnsupportedOperation
-from sacho.reacting import Application, Changes, Projection, handles
+from sacho.reacting import Application, Changes, Generation, Projection, building, handles
 from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.building import Builder
-from sacho.reacting.inline import generation_of
-from tests.reacting.domain import PATIENCE
+from sacho.reacting.inline import generation_of, register
+from tests.reacting.domain import PATIENCE, is_serving, status, until
 
 THREADS = 4
 EACH = 50
@@ -146,48 +147,6 @@ def test_a_build_that_is_behind_is_not_registered_since_appends_would_wait_for_i
         assert scores(app) == {"ann": 3}
 
 
-class LaterScores(InlineScores):
-    """The next version, inline, too."""
-
-    name = "inline-scores"
-    version = 2
-
-
-class BehindScores(InlineScores):
-    """The next version, which appends need not write any more. Its code is the same but for that."""
-
-    name = "inline-scores"
-    version = 3
-    inline = False
-
-
-def test_one_can_switch_back_from_an_inline_version_to_the_one_before(url: str) -> None:
-    with serving(url) as app:
-        app.store.append("hits-1", [InlineHit("ann", 1)] * 3)
-    with Application(url, consumers=[InlineScores, LaterScores]) as app:
-        app.run(once=True)
-        app.store.append("hits-1", [InlineHit("ann", 1)])
-        app.administration.switch("inline-scores", 1)
-        app.run(once=True)
-        app.store.append("hits-1", [InlineHit("ann", 1)])
-        assert scores(app) == {"ann": 5}
-
-
-def test_a_version_that_is_not_inline_takes_over_and_appends_need_none_any_more(url: str) -> None:
-    with serving(url) as app:
-        app.store.append("hits-1", [InlineHit("ann", 1)])
-    with Application(url, consumers=[InlineScores, BehindScores]) as app:
-        app.run(once=True)
-        assert app.store.storage.inline_views() == ()
-        app.administration.remove("inline-scores", 1)
-    with sacho.connect(url) as store:
-        store.append("hits-1", [InlineHit("ann", 2)])
-    with Application(url, consumers=[BehindScores]) as app:
-        app.run(once=True)
-        with app.reading(BehindScores) as view:
-            assert [tuple(row) for row in view.execute(sa.select(BehindScores.scores))] == [("ann", 3)]
-
-
 def one_of_many(number: int) -> type[Projection]:
     class OneOfMany(Projection):
         name = f"one-of-many-{number}"
@@ -211,3 +170,150 @@ def test_all_that_are_registered_at_once_are_written(url: str) -> None:
         for one in many:
             with app.reading(one) as view:
                 assert view.execute(sa.select(one.tables["rows"])).scalars().all() == [1, 2]
+
+
+# --- taking over --------------------------------------------------------------------------------------
+
+
+class Totals(Projection):
+    """Points by who made them, added blindly, so that what is counted twice shows."""
+
+    name = "totals"
+    totals = sa.Table(
+        "inline_totals",
+        sa.MetaData(),
+        sa.Column("who", sa.Text, primary_key=True),
+        sa.Column("points", sa.BigInteger, nullable=False),
+    )
+
+    def prepare(self) -> None:
+        self.move = self.upsert(self.totals, add=["points"])
+
+    @handles(InlineHit)
+    def hit(self, event: InlineHit, changes: Changes) -> None:
+        changes.execute(self.move, {"who": event.who, "points": event.points})
+
+
+class InlineTotals(Totals):
+    name = "totals"
+    version = 2
+    inline = True
+
+
+class NextInlineTotals(Totals):
+    name = "totals"
+    version = 3
+    inline = True
+
+
+class LateTotals(Totals):
+    name = "totals"
+    version = 4
+    partitions = 3
+
+
+def totals(app: Application) -> dict[str, int]:
+    with app.reading(Totals) as view:
+        return {row.who: row.points for row in view.execute(sa.select(Totals.totals))}
+
+
+def hits(*points: int) -> list[InlineHit]:
+    return [InlineHit("ann", one) for one in points]
+
+
+def registered(app: Application) -> set[str]:
+    return set(app.store.storage.inline_views())
+
+
+def test_one_can_switch_back_to_an_inline_version_and_counts_nothing_again(url: str) -> None:
+    with Application(url, consumers=[InlineTotals]) as app, app.running():
+        until(lambda: is_serving(app, 2))
+        app.store.append("hits-1", hits(1, 1, 1))
+    with Application(url, consumers=[InlineTotals, NextInlineTotals]) as app, app.running():
+        until(lambda: is_serving(app, 3))
+        assert registered(app) == {"totals@3"}
+        app.store.append("hits-1", hits(1))
+        app.administration.switch(InlineTotals, 2)
+        until(lambda: is_serving(app, 2))
+        assert registered(app) == {"totals@2"}
+        app.store.append("hits-1", hits(1))
+        assert totals(app) == {"ann": 5}
+
+
+def test_a_version_that_is_not_inline_takes_over_from_one_that_is(url: str) -> None:
+    with Application(url, consumers=[InlineTotals]) as app, app.running():
+        until(lambda: is_serving(app, 2))
+        app.store.append("hits-1", hits(1, 1))
+    with Application(url, consumers=[InlineTotals, LateTotals]) as app, app.running():
+        until(lambda: is_serving(app, 4))
+        assert registered(app) == set()
+        app.administration.remove(InlineTotals, 2)
+    with Application(url) as plain:
+        done = plain.store.append("hits-2", hits(1))
+    with Application(url, consumers=[LateTotals]) as app, app.running():
+        assert app.wait_for(LateTotals, done.position, PATIENCE)
+        assert totals(app) == {"ann": 3}
+
+
+def test_a_switch_beside_the_worker_that_builds_counts_nothing_twice(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(InlineTotals):
+        name = "totals"
+        version = 2
+        takes_over = "manual"
+
+    with Application(url, consumers=[Told]) as app, app.running(lease_seconds=1.0):
+        app.store.append("hits-1", hits(1, 1))
+        until(lambda: status(app, 2).position == 2)
+        main = threading.current_thread()
+
+        def late(*arguments: Any) -> bool:
+            if threading.current_thread() is main:
+                app.store.append("hits-1", hits(1, 1))
+                until(lambda: status(app, 2).position == 4)
+            return register(*arguments)
+
+        monkeypatch.setattr(building, "register", late)
+        app.administration.switch(Told, 2)
+        until(lambda: is_serving(app, 2))
+        assert totals(app) == {"ann": 4}
+
+
+def test_a_handler_of_every_type_and_one_of_a_single_stream_are_given_what_is_theirs(url: str) -> None:
+    class Places(Projection):
+        inline = True
+        places = sa.Table("inline_places", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
+
+        @handles("*")
+        def any(self, event: object, changes: Changes) -> None:
+            changes.execute(self.places.insert(), {"position": changes.recorded.position})
+
+    class OfOne(Places):
+        stream = "hits-1"
+        places = sa.Table("inline_of_one", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
+
+    with Application(url, consumers=[Places, OfOne]) as app:
+        app.store.append("hits-1", hits(1))
+        app.store.append("hits-2", hits(1))
+        with app.running():
+            until(lambda: all(one.state == "serving" for one in app.administration.status()))
+        app.store.append("hits-1", hits(1))
+        app.store.append("hits-2", hits(1))
+        for kind, expected in ((Places, [1, 2, 3, 4]), (OfOne, [1, 3])):
+            with app.reading(kind) as view:
+                assert list(view.execute(sa.select(kind.places)).scalars()) == expected
+
+
+def test_what_is_left_at_the_registering_is_of_the_views_stream_only(url: str) -> None:
+    class Streamed(InlineTotals):
+        name = "totals"
+        version = 2
+        stream = "hits-1"
+
+    with Application(url, consumers=[Streamed]) as app:
+        app.store.append("hits-1", hits(1))
+        app.prepare()
+        builder = Builder(app.store, Bookkeeping(app.views), app.consumers[0])
+        builder.enter()
+        app.store.append("hits-2", hits(10))
+        assert builder.take_over(Generation("totals", 2, 0), 0, 1.0)
+        assert totals(app) == {"ann": 1}

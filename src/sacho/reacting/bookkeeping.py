@@ -215,9 +215,13 @@ class Bookkeeping:
             .values(position=position)
         )
 
-    def put_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
-        """Put all checkpoints of a build to a position, as that of a view that appends have written up to there."""
-        connection.execute(update(partitions).where(_of(partitions, generation)).values(position=position))
+    def pass_all(self, connection: sa.Connection, generation: Generation, position: int) -> None:
+        """Put all checkpoints of a build to a position at least."""
+        connection.execute(
+            update(partitions)
+            .where(_of(partitions, generation), partitions.c.position < position)
+            .values(position=position)
+        )
 
     # --- partitions and leases ------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sacho.events import Query
 from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow, PartitionRow
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.declaring import is_same
-from sacho.reacting.inline import register, registered, unregister
+from sacho.reacting.inline import register, replaces_inline
 from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
 from sacho.reacting.tables import BUILDING, IN_THE_MAKING, SERVING, STANDBY, SWITCHING, Generation
 
@@ -93,10 +93,8 @@ class Builder:
         Where the one that serves is a little further, it rests for up to `seconds`, so that the new one can pass it; also
         where that one itself is behind the log, and so cannot be asked for what has come since.
         """
-        if is_inline(self.consumer):
-            return self._take_over_inline(generation, goal)
-        if isinstance(self.consumer, Projection) and self._is_written_by_appends(self.consumer):
-            return self._take_over_from_inline(self.consumer, generation, goal)
+        if is_inline(self.consumer) or replaces_inline(self._store, self._books.database, generation.name):
+            return self._take_over_alone(generation, goal)
         with self._books.database.writing() as connection:
             self._lock(connection)
             rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
@@ -149,41 +147,29 @@ class Builder:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    def _take_over_inline(self, generation: Generation, goal: int) -> bool:
-        """Have the log register an inline projection, from which moment on it serves; not before it has come to `goal`.
+    def _take_over_alone(self, generation: Generation, goal: int) -> bool:
+        """Let a build serve that is inline, or that replaces one; not before it has come to `goal`.
 
         Nobody appends while the little that is left is done.
         """
         assert isinstance(self.consumer, Projection)
         with self._books.database.reading() as connection:
             state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
-            (lease,) = self._books.leases(connection, generation)
-            parked = self._books.parked(connection, generation)
-        if state.get(generation) in IN_THE_MAKING and not parked and lease.position >= goal:
-            register(
-                self._store,
-                self._books,
-                self.consumer,
-                lease,
-                lambda connection: self._let_serve(connection, generation),
-            )
-            return True
-        return state.get(generation) == SERVING
-
-    def _is_written_by_appends(self, projection: Projection) -> bool:
-        """Tell whether an inline build of a projection is registered in the log."""
-        return self._books.database.is_beside and bool(registered(self._store, projection))
-
-    def _take_over_from_inline(self, projection: Projection, generation: Generation, goal: int) -> bool:
-        """Let a build that is not inline serve in place of one that is, which appends need not write from that moment on."""
-        with self._books.database.reading() as connection:
-            state = {row.generation: row.state for row in self._books.generations(connection, generation.name)}
             reached = min((one.position for one in self._books.partitions(connection, generation)), default=0)
             parked = self._books.parked(connection, generation)
-        if state.get(generation) in IN_THE_MAKING and not parked and reached >= goal:
-            unregister(self._store, self._books, projection, lambda connection: self._let_serve(connection, generation))
-            return True
-        return state.get(generation) == SERVING
+        if state.get(generation) not in IN_THE_MAKING or parked or reached < goal:
+            return state.get(generation) == SERVING
+
+        def serve(connection: sa.Connection) -> bool:
+            self._lock(connection)
+            rows = {row.generation: row for row in self._books.generations(connection, generation.name)}
+            may_be = generation in rows and rows[generation].state in IN_THE_MAKING
+            if may_be and not self._books.parked(connection, generation):
+                self._let_serve(connection, generation)
+                return True
+            return False
+
+        return register(self._store, self._books, self.consumer, generation, serve)
 
     def _let_serve(self, connection: sa.Connection, generation: Generation) -> None:
         """Let a build serve in place of the one that does."""

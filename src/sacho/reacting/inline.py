@@ -1,7 +1,8 @@
 """Inline: a projection that is written within each append's own transaction, so that it is never behind.
 
 It is built like any other; then, in one transaction in which nobody appends, it is brought up to the log's end and the log
-registers its name. From then on who appends writes it too, and a process that does not know it is refused.
+registers its name. From then on who appends writes it too, and a process that does not know it is refused. A build that
+takes over from an inline one does so in such a transaction, too.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from sacho.errors import InvalidConsumer, LeaseLost
-from sacho.reacting.projection import Projection
+from sacho.errors import InvalidConsumer
+from sacho.reacting.consumer import partition_of
+from sacho.reacting.declaring import EVERY
+from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import HandlerFailed, Taking
 
 if TYPE_CHECKING:
-    from sacho.reacting.bookkeeping import Bookkeeping, Lease
+    from sacho.events import RecordedEvent
+    from sacho.reacting.bookkeeping import Bookkeeping
     from sacho.reacting.databases import ViewDatabase
     from sacho.storage.port import Row
     from sacho.store import EventStore
@@ -52,7 +56,8 @@ class InlineWriter:
     def __init__(self, store: EventStore, database: ViewDatabase, projection: Projection) -> None:
         generation = generation_of(projection)
         self.name = str(generation)
-        self.types = frozenset() if projection.query is not None else frozenset(projection.handlers)
+        is_of_any = projection.query is not None or EVERY in projection.handlers
+        self.types = frozenset() if is_of_any else frozenset(projection.handlers)
         self._query = projection.events()
         self._store = store
         self._database = database
@@ -131,70 +136,97 @@ class Over:
             raise
 
 
+def replaces_inline(store: EventStore, database: ViewDatabase, name: str) -> bool:
+    """Tell whether the log registers a version of a projection, written by appends until another takes over."""
+    return database.is_beside and any(one.partition("@")[0] == name for one in store.storage.inline_views())
+
+
 def register(
     store: EventStore,
     books: Bookkeeping,
     projection: Projection,
-    lease: Lease,
-    serve: Callable[[sa.Connection], object],
-) -> None:
-    """Bring an inline projection up to the log's end and have the log register it, in one transaction.
+    generation: Generation,
+    serve: Callable[[sa.Connection], bool],
+) -> bool:
+    """Bring a build up to the log's end and let it serve, in one transaction beside which nobody appends.
 
-    Raises LeaseLost where another worker builds it now.
+    The log registers it if it is inline, and no other version of it any more. `serve` is called first with the
+    transaction, and returns whether the build may serve; nothing happens if not.
     """
-    generation = generation_of(projection)
-    bound = projection.bound(generation, books.database.dialect, books.database.schema)
-
-    def finish(connection: sa.Connection, position: int) -> None:
-        books.advance(connection, generation, [lease], position, 0)
-        taking = _Within(connection).taking(bound)
-        pages = store.storage.read_all(
-            projection.events(), after=lease.position, to=position, limit=None, backwards=False
-        )
-        for rows in pages:
-            taking.take(store.decoding(raw=False).page(rows), is_replay=True)
-        taking.write(connection)
-        serve(connection)
-        books.close(connection, generation)
-
-    _change(store, books, projection, [str(generation)], finish)
+    while True:
+        before = store.storage.inline_views()
+        names = [name for name in before if name.partition("@")[0] != projection.name]
+        own = [str(generation)] if is_inline(projection) else []
+        finishing = _Finishing(store, books, projection, generation, serve, before)
+        try:
+            if store.storage.register_inline(sorted([*names, *own]), finishing.finish, known=before):
+                return True
+        except _MayNot:
+            return False
 
 
-def unregister(
-    store: EventStore, books: Bookkeeping, projection: Projection, serve: Callable[[sa.Connection], object]
-) -> None:
-    """Have appends no longer write what they wrote of a projection, and another build of it serve, in one transaction."""
-    _change(store, books, projection, [], lambda connection, _: serve(connection))
+class _MayNot(Exception):
+    """The build may not serve yet."""
 
 
-def registered(store: EventStore, projection: Projection) -> list[str]:
-    """Return the builds of a projection that appends write."""
-    return [name for name in store.storage.inline_views() if name.partition("@")[0] == projection.name]
+class _Finishing:
+    """What is done of a build in the transaction beside which nobody appends."""
 
+    def __init__(
+        self,
+        store: EventStore,
+        books: Bookkeeping,
+        projection: Projection,
+        generation: Generation,
+        serve: Callable[[sa.Connection], bool],
+        before: Sequence[str],
+    ) -> None:
+        self._store = store
+        self._books = books
+        self._generation = generation
+        self._serve = serve
+        self._before = before
+        self._over = Over(books.database.dialect)
+        self._projection = projection.bound(generation, books.database.dialect, books.database.schema)
 
-def _change(
-    store: EventStore,
-    books: Bookkeeping,
-    projection: Projection,
-    names: Sequence[str],
-    finish: Callable[[sa.Connection, int], object],
-) -> None:
-    """Have the log register these builds of a projection, in place of those that it does. Raises LeaseLost after another's change."""
-    over, known = Over(books.database.dialect), store.storage.inline_views()
-    gone = [name for name in registered(store, projection) if name not in names]
-
-    def within(position: int, raw: Any) -> None:
-        with over.connection(raw) as connection:
+    def finish(self, position: int, raw: Any) -> None:
+        """Do it, through the connection of the driver."""
+        books, generation = self._books, self._generation
+        with self._over.connection(raw) as connection:
             if books.database.schema is not None:
                 connection.exec_driver_sql(f'SET LOCAL search_path = "{books.database.schema}", public')
-            finish(connection, position)
-            for name in gone:  # they were never behind, and had no checkpoint that said so
-                version = int(name.partition("@")[2])
-                books.put_all(connection, Generation(projection.name, version, 0), position)
+            old = books.serving(connection, generation.name)
+            books.fence_off(connection, generation)  # whoever builds it now is waited for, and goes on no more
+            if not self._serve(connection):
+                raise _MayNot
+            self._take(position, connection)
+            books.pass_all(connection, generation, position)
+            if old is not None and str(old) in self._before:
+                books.pass_all(connection, old, position)  # the appends wrote it up to here
+            if is_inline(self._projection):
+                books.close(connection, generation)
 
-    others = [name for name in known if name.partition("@")[0] != projection.name]
-    if not store.storage.register_inline(sorted([*others, *names]), within, known=known):
-        raise LeaseLost(projection.name)
+    def _take(self, position: int, connection: sa.Connection) -> None:
+        """Take what the build has not taken yet."""
+        leases = self._books.leases(connection, self._generation)
+        taking = _Within(connection).taking(self._projection)
+        pages = self._store.storage.read_all(
+            self._projection.events(),
+            after=min(lease.position for lease in leases),
+            to=position,
+            limit=None,
+            backwards=False,
+        )
+        done = {lease.partition: lease.position for lease in leases}
+
+        def is_new(one: RecordedEvent) -> bool:
+            partition = partition_of(self._projection.key(one), len(done)) if len(done) > 1 else 0
+            return one.position > done[partition] and self._projection.stream in {None, one.stream}
+
+        for rows in pages:
+            events = self._store.decoding(raw=False).page(rows)
+            taking.take([one for one in events if is_new(one)], is_replay=True)
+        taking.write(connection)
 
 
 def _leave(*_: object) -> None:
