@@ -268,8 +268,10 @@ class Builder:
 
     def _fit_partitions(self, connection: sa.Connection, row: GenerationRow) -> None:
         """Deal a build as many partitions as the consumer declares. Raises PartitionsDiffer where they stand apart."""
-        consumer, partitions = self.consumer, self._books.partitions(connection, row.generation)
-        if len(partitions) != consumer.partitions:
+        consumer = self.consumer
+        if row.partitions != consumer.partitions:
+            self._books.fence_off(connection, row.generation)  # whoever moves them now is waited for
+            partitions = self._books.partitions(connection, row.generation)
             if len({one.position for one in partitions}) > 1 or any(one.stopped_at for one in partitions):
                 raise PartitionsDiffer(consumer.name, len(partitions), consumer.partitions)
             self._books.deal(connection, row.generation, partitions[0].position, consumer.partitions)
