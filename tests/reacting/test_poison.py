@@ -433,5 +433,5 @@ def test_an_error_that_says_what_a_database_cannot_hold_is_told(place: Place) ->
 
     with place.running(Odd) as app:
         place.store.append("game-1", scored("a\0b", 1))
-        with pytest.raises(ConsumerStopped, match="what is a\ufffdb"):
+        with pytest.raises(ConsumerStopped, match="what is a\\\\x00b"):
             app.wait_for(Odd, 1, 20)

@@ -15,7 +15,7 @@ from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, Ke
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.consumer import Consumer, Named, first_concerning
-from sacho.reacting.databases import ViewDatabase
+from sacho.reacting.databases import ViewDatabase, storable
 from sacho.reacting.declaring import EVERY
 from sacho.reacting.documents import DocumentView
 from sacho.reacting.inline import attach
@@ -189,7 +189,7 @@ class Application:
         Also true when nothing in between concerns it. Raises ConsumerStopped, or KeyParked where the event at the position
         (or `key`) waits behind one that could not be handled.
         """
-        found = self.consumer(consumer)
+        found, key = self.consumer(consumer), None if key is None else storable(key)
         self.prepare()
         ends, pause = time.monotonic() + timeout, FIRST_PAUSE
         while not self._has_reached(found, position, key):

@@ -33,6 +33,10 @@ FOR_EVER: Final = 1e15
 RESTS_A_MOMENT: Final = "rests a moment: another build is about to take over"
 
 
+OF_ALL: Final = -1
+"""In place of its partition, for an event of which it cannot be told: all stop there."""
+
+
 class Lease(NamedTuple):
     """The right to handle one partition: the position it stands at, the token, where it stopped if it did."""
 
@@ -363,6 +367,25 @@ class Bookkeeping:
             values = {**generation._asdict(), "parked_at": self.database.now(), **row}
             connection.execute(insert.values(**values))
 
+    def park_failed(
+        self,
+        connection: sa.Connection,
+        generation: Generation,
+        row: dict[str, Any],
+        error: str,
+        trace: str,
+        attempts: int,
+    ) -> None:
+        """Park an event that failed, or say of one where several partitions stop that it failed for this one, too."""
+        insert = insert_into(parked, self.database.dialect)
+        told = {"error": error, "traceback": trace, "attempts": attempts}
+        values = {**generation._asdict(), "parked_at": self.database.now(), **row, **told}
+        connection.execute(
+            insert.values(**values).on_conflict_do_update(
+                index_elements=[column.name for column in parked.primary_key], set_={**told, "action": _left_asked()}
+            )
+        )
+
     def parked(
         self, connection: sa.Connection, generation: Generation, *, key: str | None = None, position: int | None = None
     ) -> list[Parked]:
@@ -397,11 +420,11 @@ class Bookkeeping:
     def failed_again(
         self, connection: sa.Connection, generation: Generation, position: int, error: str, traceback: str
     ) -> None:
-        """Say that a parked event has failed once more."""
+        """Say that a parked event has failed once more. That it be dropped may have been asked meanwhile."""
         connection.execute(
             update(parked)
             .where(_of(parked, generation), parked.c.position == position)
-            .values(error=error, traceback=traceback, attempts=parked.c.attempts + 1, action=None)
+            .values(error=error, traceback=traceback, attempts=parked.c.attempts + 1, action=_left_asked())
         )
 
     def move_parked(self, connection: sa.Connection, generation: Generation, row: Parked, partition: int) -> None:
@@ -413,6 +436,15 @@ class Bookkeeping:
     def unpark(self, connection: sa.Connection, generation: Generation, position: int) -> None:
         """Take an event out of those that are parked."""
         connection.execute(parked.delete().where(_of(parked, generation), parked.c.position == position))
+
+    def unpark_passed(self, connection: sa.Connection, generation: Generation, position: int) -> None:
+        """Take an event out of those that are parked, unless a partition is still stopped there."""
+        row = and_(_of(parked, generation), parked.c.position == position)
+        connection.execute(
+            select(parked.c.position).where(row).with_for_update()
+        )  # one after the other: the last one sees it
+        stopped = select(partitions.c.partition).where(_of(partitions, generation), partitions.c.stopped_at == position)
+        connection.execute(parked.delete().where(row, ~stopped.exists()))
 
     def _of_partitions(
         self, connection: sa.Connection, generation: Generation, names: Sequence[str]
@@ -443,6 +475,11 @@ def _columns(table: sa.Table, names: Sequence[str]) -> list[sa.Column[Any]]:
 def _of(table: sa.Table, generation: Generation) -> sa.ColumnElement[bool]:
     c = table.c
     return and_(c.name == generation.name, c.version == generation.version, c.build == generation.build)
+
+
+def _left_asked() -> sa.ColumnElement[Any]:
+    """Return what stays asked of an event that failed once more: to drop it may have been asked meanwhile."""
+    return case((parked.c.action == "drop", "drop"), else_=None)
 
 
 def _held(generation: Generation, leases: Iterable[Lease]) -> sa.ColumnElement[bool]:

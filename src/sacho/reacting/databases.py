@@ -170,6 +170,21 @@ def is_passing(error: BaseException) -> bool:
     return bool(state.startswith(_PASSING_POSTGRES))
 
 
+def storable(text: str) -> str:
+    """Return a text as each database can keep it: PostgreSQL knows no NUL, and none knows half of a surrogate pair."""
+    if "\0" not in text and (text.isascii() or _is_whole(text)):
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 _POSTGRES_CLOCK: Final = "extract(epoch from clock_timestamp())"
 
 

@@ -9,7 +9,6 @@ import inspect
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from math import ceil
 from operator import attrgetter
@@ -22,7 +21,7 @@ from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidQuery
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.columns import column_type_of
-from sacho.reacting.databases import insert_into
+from sacho.reacting.databases import insert_into, is_passing
 from sacho.reacting.declaring import Handler, code_of, default_name
 from sacho.reacting.projection import Projection
 from sacho.reacting.taking import Commits, Taking, failure
@@ -265,8 +264,12 @@ class Documents(Generic[D]):
                     missing[key] = None
             found.append((recorded, method, key))
         if missing:
-            with suppress(Exception):  # it comes again where the event is in hand that has such a key, or document
+            try:
                 self._load(list(missing))
+            except Exception as error:
+                if is_passing(error):
+                    raise
+                # one cannot be asked for or decoded: each event loads its own, and the one to blame fails
         return found
 
     def _load(self, keys: Sequence[str]) -> None:

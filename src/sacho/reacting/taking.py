@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from traceback import format_exception
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sacho.errors import LeaseLost
 from sacho.events import RecordedEvent
 from sacho.reacting.consumer import Consumer
-from sacho.reacting.databases import is_passing
+from sacho.reacting.databases import is_passing, storable
 
 
 class HandlerFailed(Exception):
@@ -50,18 +50,16 @@ def failure(error: BaseException, recorded: RecordedEvent) -> BaseException:
 
 def said(error: BaseException) -> str:
     """Return an error in one line."""
-    text = without_nul(str(error).strip().partition("\n")[0])
+    try:
+        text = storable(str(error).strip().partition("\n")[0])
+    except Exception:  # what it says of itself fails, too
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def traced(error: BaseException) -> str:
     """Return an error with its traceback."""
-    return without_nul("".join(traceback.format_exception(error)))
-
-
-def without_nul(text: str) -> str:
-    """Return a text that every database takes: PostgreSQL has no NUL."""
-    return text.replace("\0", "\ufffd")
+    return storable("".join(format_exception(error)))
 
 
 class Commits(Protocol):

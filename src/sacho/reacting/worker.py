@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from sacho.deciding import Retry
-from sacho.errors import LeaseLost, ReactingError, SachoError, SchemaError, StoreClosed, StoreForked
+from sacho.errors import LeaseLost, ReactingError, SachoError, StoreClosed, StoreForked
 from sacho.events import Query, RawEvent, RecordedEvent
-from sacho.reacting.bookkeeping import Bookkeeping, Lease, Parked, parked_row
+from sacho.reacting.bookkeeping import OF_ALL, Bookkeeping, Lease, Parked, parked_row
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
 from sacho.reacting.pace import MOST_AT_ONCE, Pace, Slices
+from sacho.reacting.sifting import Sifting
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said, traced, without_nul
+from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said, traced
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -85,6 +86,9 @@ class Worker:
         """How many of the events in hand are counted as handled already."""
         self._tried = (0, 0)
         """The position of the event that failed last, and how often it did."""
+        self._sifting = Sifting(store, consumer)
+        self._keyless: set[int] = set()
+        """The positions of events in hand whose key cannot be told."""
         self._held_keys: set[str] = set()
         self._failed_keys = 0
         self._held_rows: list[dict[str, Any]] = []
@@ -306,10 +310,7 @@ class Worker:
 
     def _ours(self, rows: Sequence[Row]) -> list[RecordedEvent]:
         """Return the events of the partitions held here that are not done yet; keep those back whose key is parked."""
-        stream = self.consumer.stream
-        if stream is not None:
-            rows = [row for row in rows if row[1] == stream]
-        events = self._decoded(rows)
+        events = self._sifting.events(rows)
         count = self.consumer.partitions
         if count == 1 and not self._held_keys:
             lease = self.holding.leases[0]
@@ -318,9 +319,14 @@ class Worker:
                 if not events or events[0].position > lease.position
                 else [one for one in events if one.position > lease.position]
             )
-        key, leases, ours = self._key, self.holding.leases, []
+        key, leases, ours = self._sifting.key, self.holding.leases, []
         for recorded in events:
             name = key(recorded)
+            if name is None:  # it may be any partition's, so that all of them come to it
+                if any(lease.position < recorded.position for lease in self.holding.active()):
+                    self._keyless.add(recorded.position)
+                    ours.append(recorded)
+                continue
             partition = partition_of(name, count)
             held = leases.get(partition)
             if held is None or held.stopped_at is not None or recorded.position <= held.position:
@@ -331,53 +337,30 @@ class Worker:
                 ours.append(recorded)
         return ours
 
-    def _key(self, recorded: RecordedEvent) -> str:
-        """Return the event's key; that of an event of which it cannot be told is its stream."""
-        try:
-            return without_nul(str(self.consumer.key(recorded)))
-        except Exception:
-            return recorded.stream or str(recorded.id)
-
-    def _decoded(self, rows: Sequence[Row]) -> list[RecordedEvent]:
-        """Return rows as events; one that has no class, or does not fit it, comes raw, if it is to be handled at all."""
-        page, raw = self._store.decoding(raw=False).page, self._store.decoding(raw=True).page
-        try:
-            return page(list(rows))
-        except SchemaError:
-            events: list[RecordedEvent] = []
-            for row in rows:
-                try:
-                    events += page([row])
-                except SchemaError:
-                    if self.consumer.handler(row[3]) is not None:
-                        events += raw([row])
-            return events
-
     def _take(self, events: Sequence[RecordedEvent]) -> None:
-        """Have events taken, up to the first that could not be decoded, which fails. Raises HandlerFailed."""
-        broken = next((place for place, one in enumerate(events) if isinstance(one.event, RawEvent)), None)
+        """Have events taken, up to the first that could not be decoded or told the key of, which fails. Raises HandlerFailed."""
+        keyless = self._keyless
+        broken = next(
+            (place for place, one in enumerate(events) if isinstance(one.event, RawEvent) or one.position in keyless),
+            None,
+        )
         self._taking.take(events[:broken], is_replay=self.is_building)
         if broken is not None:
-            failed = HandlerFailed(events[broken])
-            try:
-                self._store.decoding(raw=False).page(self._store.storage.find([events[broken].stored_id]))
-            except SchemaError as error:
-                raise failed from error
-            raise failed
+            raise self._sifting.failed(events[broken])
 
     # --- events that fail -----------------------------------------------------------------------------
 
     def _split_at(self, failed: HandlerFailed) -> None:
         """Commit what stands before an event that failed, then see to the event alone."""
-        position = failed.recorded.position
-        self._tried = (position, self._times_tried(position) + 1)
+        position, cause = failed.recorded.position, failed.__cause__ or failed
         if self._taking.acts_at_once:
             self.commit(position - 1)
+        self._tried = (position, self._times_tried(position) + 1)
         self._restart()
         if self.holding.low() < position - 1:
             self._bound = position - 1
             return
-        self._insist(failed.recorded, failed.__cause__ or failed)
+        self._insist(failed.recorded, cause)
 
     def _times_tried(self, position: int) -> int:
         return self._tried[1] if self._tried[0] == position else 0
@@ -420,36 +403,44 @@ class Worker:
 
     def _alone(self, recorded: RecordedEvent) -> None:
         """Handle one event and commit it."""
-        self._in_hand, self._counted = self._decoded(self._store.storage.find([recorded.stored_id])), 0
+        self._in_hand, self._counted = self._sifting.events(self._store.storage.find([recorded.stored_id])), 0
+        if self.consumer.partitions > 1 or self._held_keys:
+            self._keyless.update(one.position for one in self._in_hand if self._sifting.key(one) is None)
         self._take(self._in_hand)
         self.commit(recorded.position)
         self._in_hand = ()
 
     def _give_up(self, recorded: RecordedEvent, error: BaseException, attempts: int) -> None:
-        """Park an event if its key is independent of others and there is room; else stop its partition there."""
-        name = self._key(recorded)
-        partition = partition_of(name, self.consumer.partitions)
+        """Park an event if its key is independent of others and there is room; else stop its partition there.
+
+        One whose key cannot be told stops all partitions: what comes behind it may be of its key.
+        """
+        name, leases = self._sifting.key(recorded), self.holding.active()
+        partition = OF_ALL if name is None else partition_of(name, self.consumer.partitions)
         reason, trace = said(error), traced(error)
-        may_park = self.consumer.independent_keys and self._failed_keys < self.consumer.most_parked
-        if self.consumer.independent_keys and not may_park:
+        is_room = self._failed_keys < self.consumer.most_parked
+        may_park = self.consumer.independent_keys and is_room and name is not None
+        if self.consumer.independent_keys and not is_room:
             reason = f"{self._failed_keys} events are parked, and no more may be (most_parked); the next failed with {reason}"
-        row = {**parked_row(recorded, partition, name), "error": reason, "traceback": trace, "attempts": attempts}
-        leases, reached = self.holding.active(), recorded.position if may_park else recorded.position - 1
+        row = parked_row(recorded, partition, name or recorded.stream or str(recorded.id))
+        reached = recorded.position if may_park else recorded.position - 1
+        ends = [] if may_park else [one for one in leases if partition in {one.partition, OF_ALL}]
+        stopped = [one for one in ends if one.position < recorded.position]
         with self._books.database.writing() as connection:
             self._books.advance(connection, self.generation, leases, reached, 0)
-            self._books.park(connection, self.generation, [row])
-            if not may_park:
-                self._books.stop(connection, self.generation, partition, recorded.position, reason)
+            self._books.park_failed(connection, self.generation, row, reason, trace, attempts)
+            for one in stopped:
+                self._books.stop(connection, self.generation, one.partition, recorded.position, reason)
         logger.error(
             "%s: %s at position %d: %s", self.generation, "parked" if may_park else "stopped", recorded.position, reason
         )
         self._reached(leases, reached)
         if may_park:
-            self._held_keys.add(name)
+            self._held_keys.add(row["key"])
             self._failed_keys += 1
-        else:
-            self.holding.change(self.holding.leases[partition]._replace(stopped_at=recorded.position))
-            self._moved(self)
+        for one in stopped:
+            self.holding.change(self.holding.leases[one.partition]._replace(stopped_at=recorded.position))
+        self._moved(self)
 
     def _do_as_asked(self) -> None:
         """Try parked events again, or drop them, as somebody has asked; also those that wait behind none that failed.
@@ -457,10 +448,10 @@ class Worker:
         Such are left by a worker that was killed on its way through a key.
         """
         rows = self._parked_rows()
-        for partition in {row.partition for row in rows if row.action}:
-            lease = self.holding.leases.get(partition)
-            if lease is not None and lease.stopped_at is not None:
-                self._go_on(lease, rows)
+        asked = [row for row in rows if row.action]
+        for held in list(self.holding.leases.values()):
+            if any(held.stopped_at is not None and _concerns(row, held) for row in asked):
+                self._go_on(held, rows)
         keys: dict[str, list[Parked]] = {}
         for row in self._parked_rows():  # anew: the events that partitions stopped at are no longer parked
             lease = self.holding.leases.get(row.partition)
@@ -480,14 +471,14 @@ class Worker:
         """Go through the parked events of one key, in order, until one fails again."""
         lease = self.holding.leases[rows[0].partition]
         for row in rows:
-            if row.action != "drop" and not self._unpark(row):
+            if row.action != "drop" and not self._unpark(row, lease):
                 return
             if row.action == "drop":
                 with self._books.database.writing() as connection:
                     self._books.hold(connection, self.generation, [lease])
                     self._books.unpark(connection, self.generation, row.position)
 
-    def _unpark(self, row: Parked) -> bool:
+    def _unpark(self, row: Parked, lease: Lease) -> bool:
         """Handle a parked event, and take it out of those parked as it is committed; return whether it succeeded.
 
         Its partition has not stopped, so that the commit makes sure of its lease.
@@ -495,7 +486,7 @@ class Worker:
         pages = self._store.storage.read_all(Query(), after=row.position - 1, to=row.position, limit=1, backwards=False)
         self._unparking = row.position
         try:
-            self._in_hand, self._counted = [one for rows in pages for one in self._decoded(rows)], 0
+            self._in_hand, self._counted = [one for rows in pages for one in self._sifting.events(rows)], 0
             self._take(self._in_hand)
             self._count(row.position)
             self.commit(self.holding.low())
@@ -503,6 +494,7 @@ class Worker:
             error = failed.__cause__ or failed
             self._restart()
             with self._books.database.writing() as connection:
+                self._books.hold(connection, self.generation, [lease])
                 self._books.failed_again(connection, self.generation, row.position, said(error), traced(error))
             return False
         self._in_hand = ()
@@ -515,7 +507,7 @@ class Worker:
         with self._books.database.writing() as connection:
             self._books.advance(connection, self.generation, [lease], position if is_dropped else 0, 0)
             self._books.stop(connection, self.generation, lease.partition, None, None)
-            self._books.unpark(connection, self.generation, position)
+            self._books.unpark_passed(connection, self.generation, position)
         moved = max(lease.position, position) if is_dropped else lease.position
         self.holding.change(lease._replace(stopped_at=None, position=moved))
 
@@ -547,6 +539,7 @@ class Worker:
         self._close(GeneratorExit())
         self._taking.discard()
         self._held_rows.clear()
+        self._keyless.clear()
         self._handled = self._counted = 0
         self._in_hand = ()
         self._unparking = None
@@ -595,3 +588,8 @@ class Worker:
         except Exception as error:
             logger.warning("%s could not give its leases back, they will run out: %s", self.generation, said(error))
         self.holding.clear()
+
+
+def _concerns(row: Parked, stopped: Lease) -> bool:
+    """Tell whether what is asked of a parked event lets a partition that stopped go on: it is at it, or behind it."""
+    return row.partition == stopped.partition or row.position == stopped.stopped_at
