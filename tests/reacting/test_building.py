@@ -329,3 +329,29 @@ def test_readers_never_see_an_empty_or_half_view_while_it_is_built_again_under_w
             until(lambda: seen[-1][1] == build)  # noqa: B023
     assert {one[1] for one in seen} == {0, 1, 2}
     assert [one for one in seen if one[2] != one[3] or one[3] < 500] == []
+
+
+class Narrow(Projection):
+    name = "widened"
+    widened = sa.Table("reacting_widened", sa.MetaData(), sa.Column("position", sa.Integer, primary_key=True))
+
+    @handles(Scored)
+    def scored(self, event: Scored, changes: Changes) -> None:
+        changes.execute(self.widened.insert(), {"position": changes.recorded.position})
+
+
+class Wide(Narrow):
+    name = "widened"
+    version = 2
+    widened = sa.Table("reacting_widened", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
+
+
+def test_a_reader_that_asks_again_and_again_does_not_notice_that_a_columns_type_changes(place: Place) -> None:
+    place.store.append("game-1", scored("ann", 1))
+    place.run(Narrow)
+    with place.application(Narrow) as app:
+        for _ in range(2):
+            for _ in range(8):
+                with app.reading(Narrow) as view:
+                    assert view.execute(sa.select(Narrow.widened)).all() == [(1,)]
+            place.run(Narrow, Wide)

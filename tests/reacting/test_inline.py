@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import sacho
 from sacho import Event
 from sacho.errors import InlineViewFailed, InlineViewMissing, InvalidConsumer, UnsupportedOperation
-from sacho.reacting import Application, Changes, Generation, Projection, building, handles
+from sacho.reacting import Application, Changes, Generation, Projection, handles
 from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.building import Builder
 from sacho.reacting.inline import generation_of, register
@@ -272,7 +272,7 @@ def test_a_switch_beside_the_worker_that_builds_counts_nothing_twice(url: str, m
                 until(lambda: status(app, 2).position == 4)
             return register(*arguments)
 
-        monkeypatch.setattr(building, "register", late)
+        monkeypatch.setattr("sacho.reacting.building.register", late)
         app.administration.switch(Told, 2)
         until(lambda: is_serving(app, 2))
         assert totals(app) == {"ann": 4}

@@ -100,6 +100,7 @@ def test_a_forked_process_does_not_use_the_connections_of_its_parent(tmp_path: P
             try:
                 app.administration.parked(Scores)
             except StoreForked:
+                app.views.close()
                 ending = 0
             finally:
                 os._exit(ending)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sacho import Query, QueryItem
 from sacho.errors import UnknownConsumer, ViewNotReady
 from sacho.reacting import Consumer, Delivery, handles
 from tests.reacting.conftest import Place
@@ -102,3 +103,35 @@ def test_waiting_in_asyncio_holds_up_nobody(place: Place) -> None:
 def test_waiting_for_an_unknown_consumer_is_refused(place: Place, named: Any) -> None:
     with place.application(Scores) as app, pytest.raises(UnknownConsumer, match="scores"):
         app.wait_for(named, 1)
+
+
+# --- another version serves ---------------------------------------------------------------------------
+
+
+class InlineScores(Scores):
+    name = "scores"
+    version = 2
+    inline = True
+
+
+class Departures(Scores):
+    """A version of the same view that is about less."""
+
+    name = "scores"
+    version = 3
+    query = Query(QueryItem(types=["ReactingLeft"]))
+
+
+@pytest.mark.parametrize("kind", [InlineScores, Departures])
+def test_waiting_and_reading_go_by_the_version_that_serves(place: Place, kind: type[Scores]) -> None:
+    place.store.append("game-1", scored("ann", 1))
+    place.run(Scores)
+    done = place.store.append("game-1", scored("ann", 1))
+    with place.application(Scores, kind) as app:
+        assert not app.wait_for(kind, done.position, 0.02)
+        with app.reading(kind) as view:
+            assert view.position == 1
+    with place.application(kind) as app:  # which does not know what the version that serves is about
+        assert not app.wait_for(kind, done.position, 0.02)
+        with app.reading(kind) as view:
+            assert view.position == 1

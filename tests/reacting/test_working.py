@@ -26,7 +26,7 @@ from sacho.reacting.pace import Pace
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import workers
 from sacho.reacting.worker import Worker
-from tests.reacting.conftest import Place
+from tests.reacting.conftest import SECONDS, Place
 from tests.reacting.domain import (
     PATIENCE,
     DoubledScores,
@@ -457,6 +457,26 @@ def test_a_runner_that_cannot_begin_says_why_and_ends(place: Place) -> None:
             workers.drop(connection)
         with pytest.raises((sa.exc.OperationalError, sa.exc.ProgrammingError), match="sacho_workers"):
             app.run(once=True)
+
+
+def test_an_event_that_outlasts_a_lease_at_the_stop_is_not_begun_by_another(place: Place) -> None:
+    with place.running(Gated) as other:
+        until(lambda: status(other).partitions[0].owner is not None)
+        first = status(other).partitions[0].owner
+        with ThreadPoolExecutor() as pool, place.application(Gated) as app:
+            running = other._runners[0]
+            place.store.append("game-1", scored("ann", 1))
+            until(lambda: Gated.seen)
+            ended = pool.submit(running.stop)
+            with app.running(lease_seconds=SECONDS):
+                threading.Event().wait(3 * SECONDS)  # a lease would have run out twice
+                assert Gated.seen == [1]
+                assert status(app).partitions[0].owner == first
+                Gated.gate.release()
+                ended.result()
+                until(lambda: status(app).partitions[0].owner not in {None, first})
+                assert status(app).position == 1
+        assert Gated.seen == [1]
 
 
 def _end(url: str, backend: int) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
+from sacho.reacting.building import version_of
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.databases import ViewDatabase, storable
 from sacho.reacting.declaring import EVERY
@@ -21,7 +22,7 @@ from sacho.reacting.documents import DocumentView
 from sacho.reacting.inline import attach
 from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.runner import LEASE_SECONDS, Runner
-from sacho.reacting.tables import SERVING
+from sacho.reacting.tables import SERVING, Generation
 from sacho.reacting.viewing import DocumentReader, View
 from sacho.reacting.worker import Worker
 from sacho.store import connect
@@ -176,7 +177,7 @@ class Application:
                 last = self._books.partitions(connection, rows[-1].generation) if rows else []
                 raise ViewNotReady(name, min((one.position for one in last), default=0), self.store.head())
             position = min(one.position for one in self._books.partitions(connection, serving))
-            if projection.inline:
+            if self._is_written_by_appends(serving):
                 position = max(position, head)
             if issubclass(kind, DocumentView):
                 yield DocumentReader(connection, position, serving, kind)
@@ -269,7 +270,7 @@ class Application:
             if not builds:
                 return False
             serving = next((row.generation for row in builds if row.state == SERVING), None)
-            if serving is not None and is_inline(consumer):
+            if serving is not None and self._is_written_by_appends(serving):
                 return True
             generation = serving or builds[-1].generation
             partitions = self._books.partitions(connection, generation)
@@ -279,13 +280,23 @@ class Application:
         if serving is None:
             return False
         reached = min(one.position for one in partitions)
-        return reached >= position or self._concerns_nothing(consumer, reached, position)
+        return reached >= position or self._concerns_nothing(serving, reached, position)
 
-    def _concerns_nothing(self, consumer: Consumer, after: int, to: int) -> bool:
-        """Tell whether the log has nothing for a consumer in a range, as far as the log can be read."""
+    def _concerns_nothing(self, serving: Generation, after: int, to: int) -> bool:
+        """Tell whether the log has nothing for a build in a range, as far as the log can be read."""
         if self.store.head() < to:
             return False
-        return first_concerning(self.store.storage, consumer, after, to) is None
+        return first_concerning(self.store.storage, self._class_of(serving), after, to) is None
+
+    def _is_written_by_appends(self, serving: Generation) -> bool:
+        """Tell whether a build that serves is inline. Where its class is not known here, the log tells."""
+        found = self._class_of(serving)
+        return str(serving) in self.store.storage.inline_views() if found is None else is_inline(found)
+
+    def _class_of(self, generation: Generation) -> Consumer | None:
+        """Return the consumer of a build's version, if it is among the application's: another version may serve."""
+        name, version, _ = generation
+        return next((one for one in self.consumers if (one.name, version_of(one)) == (name, version)), None)
 
     def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
         """Raise KeyParked if what was waited for lies among the parked events."""

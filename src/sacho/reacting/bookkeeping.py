@@ -244,6 +244,14 @@ class Bookkeeping:
         is_itself = workers.c.worker == worker  # it lives, however slow this very transaction is
         is_forgotten = and_(workers.c.seen_at < now - 10 * seconds, not_(is_itself))
         connection.execute(workers.delete().where(_of(workers, generation), is_forgotten))
+        self.keep(connection, generation, worker, seconds)
+        lives = or_(workers.c.seen_at > now - seconds, is_itself)
+        living = select(workers.c.worker).where(_of(workers, generation), lives)
+        names = list(connection.execute(living.order_by(workers.c.joined_at, workers.c.worker)).scalars())
+        return names.index(worker), len(names)
+
+    def keep(self, connection: sa.Connection, generation: Generation, worker: str, seconds: float) -> None:
+        """Keep a worker's leases for so many seconds more."""
         own = (
             select(partitions.c.partition)
             .where(_of(partitions, generation), partitions.c.owner == worker)
@@ -252,12 +260,8 @@ class Bookkeeping:
         connection.execute(
             update(partitions)
             .where(_of(partitions, generation), partitions.c.partition.in_(own.scalar_subquery()))
-            .values(expires_at=now + seconds)
+            .values(expires_at=self.database.now() + seconds)
         )
-        lives = or_(workers.c.seen_at > now - seconds, is_itself)
-        living = select(workers.c.worker).where(_of(workers, generation), lives)
-        names = list(connection.execute(living.order_by(workers.c.joined_at, workers.c.worker)).scalars())
-        return names.index(worker), len(names)
 
     def acquire(
         self,

@@ -88,14 +88,14 @@ class ViewDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Give a connection that sees one state of the database. Raises ViewsUnreachable."""
+        """Give a connection that sees one state of the database. Raises ViewsUnreachable, StoreForked."""
         level = {"isolation_level": "REPEATABLE READ"} if self.dialect == "postgresql" else {}
         with self._told(), self.engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Give a connection in a transaction that commits at the end. Raises ViewsUnreachable, or what a statement does."""
+        """Give a connection in a transaction that commits at the end. Raises ViewsUnreachable, StoreForked, or what a statement does."""
         with self._told(), self._writer.connect() as connection, connection.begin():
             yield connection
 
@@ -106,6 +106,8 @@ class ViewDatabase:
 
     def close(self) -> None:
         """Close all connections that are not in use."""
+        if not self._is_same_process():
+            return  # they are the parent's
         self.engine.dispose()
         self._writer.dispose()
         self._held.close()
@@ -225,6 +227,8 @@ def _prepare_postgres(schema: str | None, *, is_writing: bool) -> Callable[[Any,
         if is_writing:
             connection.execute("SET synchronous_commit = off")
             connection.execute("SET idle_in_transaction_session_timeout = '5s'")
+        else:
+            connection.prepare_threshold = None  # a prepared query fails once where columns come to be of other types
         connection.autocommit = was_autocommit
 
     return prepare

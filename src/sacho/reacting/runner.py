@@ -61,6 +61,7 @@ class Runner:
         self._goals: dict[Generation, tuple[int, float]] = {}
         """What builds have to come to, and since when that is asked of them."""
         self._left_to_others: set[Generation] = set()
+        self._is_ending = False
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -82,18 +83,22 @@ class Runner:
         self._beating.start()
 
     def stop(self) -> None:
-        """Let each consumer finish the batch it has in hand and give its leases back; then end."""
-        self._stopped.set()
+        """Let each consumer finish the batch it has in hand and give its leases back; then end.
+
+        However long that takes, leases are kept alive: nobody else is to begin what is not ended.
+        """
         self._unlisten()
-        if self._beating is not None:
-            self._beating.join()
         with self._lock:
+            self._is_ending = True
+            ending = [*self._leaving, *(thread for _, thread in self._workers.values() if thread.ident is not None)]
             for worker in self.workers:
                 worker.stop()
-            for thread in [*self._leaving, *(thread for _, thread in self._workers.values())]:
-                if thread.ident is not None:  # else it was never started: the runner failed before
-                    thread.join()
-            self._workers.clear()
+        for thread in ending:
+            thread.join()
+        self._stopped.set()
+        if self._beating is not None:
+            self._beating.join()
+        self._workers.clear()
         if self._own_loop is not None:
             self._own_loop.call_soon_threadsafe(self._own_loop.stop)
             self._own_loop = None
@@ -143,7 +148,8 @@ class Runner:
 
     def _look(self) -> None:
         with self._lock:
-            if self._stopped.is_set():
+            if self._is_ending:
+                self._keep()
                 return
             with self._books.database.reading() as connection:
                 wanted = {row.generation: row for row in self._rows(connection) if self._fits(connection, row)}
@@ -169,6 +175,13 @@ class Runner:
                 worker.poke(balance=True)
                 if thread.ident is None:
                     thread.start()
+
+    def _keep(self) -> None:
+        """Keep alive the leases of workers that finish what they have in hand."""
+        with self._books.database.writing() as connection:
+            for generation, (_, thread) in self._workers.items():
+                if thread.is_alive():
+                    self._books.keep(connection, generation, self.name, self._seconds)
 
     def _rows(self, connection: sa.Connection) -> list[GenerationRow]:
         """Return the builds that this process can and should run: those that serve or are being built."""
