@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+import sacho
 from sacho.errors import ConsumerStopped, KeyParked
 from sacho.events import RecordedEvent
 from sacho.reacting import Changes, Consumer, Delivery, DocumentView, Projection, handles
@@ -222,3 +224,41 @@ def test_an_event_whose_key_cannot_be_told_is_not_parked_beside_others_of_its_ke
         caught_up(app, Independent)
         with app.reading(Independent) as view:
             assert view.get("a") == Player(3, 2)
+
+
+class Hiding(Projection):
+    """Hides that the database refuses a row."""
+
+    retry = AT_ONCE
+    rows = sa.Table("reacting_hiding", sa.MetaData(), sa.Column("who", sa.Text, primary_key=True))
+
+    @handles(Scored)
+    def scored(self, event: Scored, changes: Changes) -> None:
+        with suppress(sa.exc.IntegrityError):
+            changes.execute(self.rows.insert(), {"who": event.who})
+            changes.fetch(sa.select(self.rows))
+
+
+def test_a_handler_that_hides_an_error_of_the_database_fails(place: Place) -> None:
+    place.store.append("game-1", scored("ann", 1, 2))
+    with place.running(Hiding) as app:
+        with pytest.raises(ConsumerStopped) as told:
+            app.wait_for(Hiding, 2, PATIENCE)
+        assert (told.value.position, status(app).position) == (2, 1)
+
+
+def test_a_handler_that_takes_too_long_within_a_transaction_fails(postgres_url: str) -> None:
+    class Lingering(Projection):
+        retry = AT_ONCE
+        rows = sa.Table("reacting_lingering", sa.MetaData(), sa.Column("who", sa.Text, primary_key=True))
+
+        @handles(Scored)
+        def scored(self, event: Scored, changes: Changes) -> None:
+            changes.execute(self.rows.insert(), {"who": event.who})
+            changes.fetch(sa.select(sa.func.set_config("idle_in_transaction_session_timeout", "20ms", True)))
+            threading.Event().wait(0.2)
+
+    with sacho.connect(postgres_url) as store, Place(store, None).running(Lingering) as app:
+        done = store.append("game-1", scored("ann", 1))
+        with pytest.raises(ConsumerStopped, match="TimeoutError"):
+            app.wait_for(Lingering, done.position, PATIENCE)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
 from sacho.errors import InvalidConsumer
 from sacho.events import RecordedEvent
-from sacho.reacting.taking import Commits, failure
+from sacho.reacting.databases import took_too_long
+from sacho.reacting.taking import Commits, HandlerFailed, failure
 
 if TYPE_CHECKING:
     from sacho.reacting.projection import Projection
 
 logger = logging.getLogger("sacho.reacting")
+
+TOO_LONG: Final = "the server ended the transaction: after a lookup behind a change of its own a handler is to end soon"
 
 Change: TypeAlias = tuple[sa.Executable, Mapping[str, Any] | None]
 
@@ -98,10 +101,12 @@ class Changes:
             self._is_own = len(gathered)
             try:
                 handler(recorded.event, self)
+                if self._open is not None:
+                    self._commits.commit(recorded.position)
             except BaseException as error:
+                if self._open is not None and took_too_long(error):
+                    raise HandlerFailed(recorded) from TimeoutError(TOO_LONG)
                 raise failure(error, recorded) from error
-            if self._open is not None:
-                self._commits.commit(recorded.position)
 
     def write(self, connection: sa.Connection) -> None:
         """Execute what was gathered, statements that follow on each other with other values together."""

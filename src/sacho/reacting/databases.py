@@ -39,8 +39,9 @@ _PASSING_SQLITE: Final = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
 }
-_PASSING_POSTGRES: Final = ("08", "25P0", "40", "53", "55P03", "57", "58")
+_PASSING_POSTGRES: Final = ("08", "25P03", "40", "53", "55P03", "57", "58")
 """States of a server or transaction, as their codes begin, that say nothing of the statement itself."""
+_TOO_LONG: Final = "25P03"
 
 
 class ViewDatabase:
@@ -170,6 +171,15 @@ def is_passing(error: BaseException) -> bool:
     if state is None:
         return isinstance(error, OperationalError)
     return bool(state.startswith(_PASSING_POSTGRES))
+
+
+def took_too_long(error: BaseException | None) -> bool:
+    """Tell whether the server ended a transaction in which nothing was asked of it for too long."""
+    while error is not None:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == _TOO_LONG:
+            return True
+        error = error.__cause__
+    return False
 
 
 def storable(text: str) -> str:
