@@ -143,7 +143,9 @@ class ViewDatabase:
             event.listen(engine, "connect", _busy_at_once if is_writing else _busy_patiently)
             event.listen(engine, "begin", _begin_writing if is_writing else _begin_reading)
         else:
-            event.listen(engine, "connect", _prepare_postgres(self.schema, is_writing=is_writing))
+            settings = _settings(self.schema, is_writing=is_writing)
+            event.listen(engine, "connect", _prepare_postgres(settings, is_writing=is_writing))
+            event.listen(engine, "begin", _begin_pooled(settings))
         return engine
 
 
@@ -229,19 +231,43 @@ def _prepare_sqlite(connection: Any) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _prepare_postgres(schema: str | None, *, is_writing: bool) -> Callable[[Any, object], None]:
-    def prepare(connection: Any, _: object) -> None:
+def _settings(schema: str | None, *, is_writing: bool) -> dict[str, str]:
+    """Return what is set for a session on PostgreSQL."""
+    found = {} if schema is None else {"search_path": f'"{schema}", public'}
+    return (
+        {**found, "synchronous_commit": "off", "idle_in_transaction_session_timeout": "'5s'"} if is_writing else found
+    )
+
+
+def _prepare_postgres(settings: dict[str, str], *, is_writing: bool) -> Callable[[Any, Any], None]:
+    def prepare(connection: Any, record: Any) -> None:
+        from sacho.storage.postgres.connecting import is_pooled
+
         was_autocommit, connection.autocommit = connection.autocommit, True
-        if schema is not None:
-            connection.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}", public',))
-        if is_writing:
-            connection.execute("SET synchronous_commit = off")
-            connection.execute("SET idle_in_transaction_session_timeout = '5s'")
-        else:
-            connection.prepare_threshold = None  # a prepared query fails once where columns come to be of other types
+        record.info[_POOLED] = is_pooled(connection)
+        if record.info[_POOLED] or not is_writing:
+            # a prepared query fails once where a new version's columns are of other types
+            connection.prepare_threshold = None
+        if not record.info[_POOLED]:
+            for name, value in settings.items():
+                connection.execute(f"SET {name} = {value}")
         connection.autocommit = was_autocommit
 
     return prepare
+
+
+def _begin_pooled(settings: dict[str, str]) -> Callable[[sa.Connection], None]:
+    """Set for each transaction what a session behind a pooler does not keep, or would hand on to others."""
+
+    def begin(connection: sa.Connection) -> None:
+        if connection.info.get(_POOLED):
+            for name, value in settings.items():
+                connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+
+    return begin
+
+
+_POOLED: Final = "sacho: a pooler stands between"
 
 
 def _begin_reading(connection: sa.Connection) -> None:
