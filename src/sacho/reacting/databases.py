@@ -241,10 +241,9 @@ def _settings(schema: str | None, *, is_writing: bool) -> dict[str, str]:
 
 def _prepare_postgres(settings: dict[str, str], *, is_writing: bool) -> Callable[[Any, Any], None]:
     def prepare(connection: Any, record: Any) -> None:
-        from sacho.storage.postgres.connecting import is_pooled
-
         was_autocommit, connection.autocommit = connection.autocommit, True
-        record.info[_POOLED] = is_pooled(connection)
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        record.info[_POOLED] = row[0] != connection.info.backend_pid  # it is another than was connected to
         if record.info[_POOLED] or not is_writing:
             # a prepared query fails once where a new version's columns are of other types
             connection.prepare_threshold = None
