@@ -23,10 +23,15 @@ __all__ = [
     "ViewsUnreachable",
 ]
 
-_RESTORED = (
-    "Build the view again (sacho projections rebuild {0}), or go on from the log's end as it is now "
-    "(sacho projections accept {0})"
-)
+_REBUILD = "Build the view again (sacho projections rebuild {0}), or go on from the log's end as it is now"
+_GO_ON = "Go on from the log's end as it is now"
+_INLINE = "Build the view again, by a new version of the class, or go on with it as it is"
+_ACCEPT = " (sacho projections accept {0})"
+
+
+def _after_restore(consumer: str, kind: str) -> str:
+    offers = {"projection": _REBUILD, "inline": _INLINE}
+    return (offers.get(kind, _GO_ON) + _ACCEPT).format(consumer)
 
 
 class ReactingError(SachoError):
@@ -77,22 +82,28 @@ class ProjectionChanged(ReactingError):
 
 
 class CheckpointAhead(ReactingError):
-    """A checkpoint stands beyond the log's end. Carries `consumer`, `position` and `head`."""
+    """A checkpoint stands beyond the log's end. Carries `consumer`, `position` and `head`.
 
-    def __init__(self, consumer: str, position: int, head: int) -> None:
+    `kind` (projection, inline or plain) tells what the message offers.
+    """
+
+    def __init__(self, consumer: str, position: int, head: int, kind: str = "projection") -> None:
         self.consumer = consumer
         self.position = position
         self.head = head
         super().__init__(
             f"{consumer} has handled events up to position {position}, but the log ends at {head}: it was restored from a "
-            f"backup, perhaps. {_RESTORED.format(consumer)}"
+            f"backup, perhaps. {_after_restore(consumer, kind)}"
         )
 
 
 class ForeignCheckpoint(ReactingError):
-    """A checkpoint belongs to another log, or another epoch of this one. Carries `consumer`, `kept` and `found`: (id, epoch)."""
+    """A checkpoint belongs to another log, or another epoch of this one. Carries `consumer`, `kept` and `found`: (id, epoch).
 
-    def __init__(self, consumer: str, kept: tuple[str, int], found: tuple[str, int]) -> None:
+    `kind` (projection, inline or plain) tells what the message offers.
+    """
+
+    def __init__(self, consumer: str, kept: tuple[str, int], found: tuple[str, int], kind: str = "projection") -> None:
         self.consumer = consumer
         self.kept = kept
         self.found = found
@@ -102,7 +113,7 @@ class ForeignCheckpoint(ReactingError):
             if same
             else f"log {kept[0]}, not {found[0]}"
         )
-        super().__init__(f"{consumer} has handled events of {what}. {_RESTORED.format(consumer)}")
+        super().__init__(f"{consumer} has handled events of {what}. {_after_restore(consumer, kind)}")
 
 
 class PartitionsDiffer(ReactingError):

@@ -254,17 +254,23 @@ class Builder:
 
     def _check(self, connection: sa.Connection, row: GenerationRow) -> None:
         consumer = self.consumer
-        log = self._log()
+        log, kind = self._log(), self._kind()
         if (row.log_id, row.epoch) != log:
-            raise ForeignCheckpoint(consumer.name, (row.log_id, row.epoch), log)
+            raise ForeignCheckpoint(consumer.name, (row.log_id, row.epoch), log, kind)
         if isinstance(consumer, Projection) and not is_same(row.fingerprint, consumer.fingerprint()):
             raise ProjectionChanged(consumer.name, consumer.version)
         if is_inline(consumer) and row.state == SERVING:
             return
         furthest = max((one.position for one in self._books.partitions(connection, row.generation)), default=0)
         if furthest > self._store.head() and not self._is_there(furthest):
-            raise CheckpointAhead(consumer.name, furthest, self._store.head())
+            raise CheckpointAhead(consumer.name, furthest, self._store.head(), kind)
         self._fit_partitions(connection, row)
+
+    def _kind(self) -> str:
+        """Return what the consumer is, as far as that tells what can be done after a restore."""
+        if is_inline(self.consumer):
+            return "inline"
+        return "projection" if isinstance(self.consumer, Projection) else "plain"
 
     def _fit_partitions(self, connection: sa.Connection, row: GenerationRow) -> None:
         """Deal a build as many partitions as the consumer declares. Raises PartitionsDiffer where they stand apart."""
