@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, UnknownConsumer
-from sacho.reacting.bookkeeping import Bookkeeping, Parked, PartitionRow
+from sacho.reacting.bookkeeping import NO_WORKERS, Bookkeeping, Parked, PartitionRow
 from sacho.reacting.building import NEAR_SECONDS, Builder
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named, first_concerning
-from sacho.reacting.projection import Projection
+from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.tables import SERVING, STANDBY, Generation
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PartitionStatus(NamedTuple):
-    """How one partition stands: `owner` is who holds its lease now, None if nobody; `error` where it `stopped_at`."""
+    """How one partition stands: `owner` is the worker that holds its lease now, None if none; `error` where it `stopped_at`."""
 
     partition: int
     position: int
@@ -35,7 +35,9 @@ class Status(NamedTuple):
     """How one build of a consumer stands. `lag_events` is in positions, `lag_seconds` the age of the first event not handled.
 
     `rate` is how many events it handled a second, over about the last ten seconds that it worked. `seconds_left` is how long
-    it will take to the log's head at that pace: 0 where it is there, None where it does not move.
+    it will take to the log's head at that pace: 0 where it is there, None where it does not move. `error` is the last
+    error: that of the partition that stopped, else of the event parked last; None where there is neither. What is written
+    by appends (inline) is at the head as soon as it serves.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Status(NamedTuple):
     seconds_left: float | None
     parked: int
     waiting: int
+    error: str | None
     partitions: tuple[PartitionStatus, ...]
 
     @property
@@ -141,7 +144,7 @@ class Administration:
         own = next(
             (one for one in self._consumers if (one.name, one.version) == (projection.name, version)), projection
         )
-        return {name: table.name for name, table in getattr(own, "tables", {}).items()}
+        return {name: str(table.name) for name, table in getattr(own, "tables", {}).items()}
 
     def _builder(self, consumer: Named) -> Builder:
         return Builder(self._store, self._books, self._find(consumer))
@@ -179,6 +182,8 @@ class Administration:
 
     def _status(self, connection: sa.Connection, generation: Generation, state: str, head: int, now: float) -> Status:
         rows = self._books.partitions(connection, generation)
+        if state == SERVING and self._is_inline(generation):
+            rows = [row._replace(position=max(row.position, head)) for row in rows]
         parked = self._books.parked(connection, generation)
         position = min((row.position for row in rows), default=0)
         handled = sum(row.handled for row in rows)
@@ -188,7 +193,7 @@ class Administration:
                 row.partition,
                 row.position,
                 row.handled,
-                row.owner if row.expires_at > now else None,
+                row.owner if _is_worked_on(row, now) else None,
                 row.stopped_at,
                 row.error,
             )
@@ -197,8 +202,14 @@ class Administration:
         lag = self._lag_seconds(generation.name, position, head)
         return Status(
             generation.name, generation.version, generation.build, state, position, head, max(0, head - position), lag,
-            handled, sum(row.rate for row in rows), _seconds_left(rows, head, now), failed, len(parked) - failed, partitions,
+            handled, sum(row.rate for row in rows), _seconds_left(rows, head, now), failed, len(parked) - failed,
+            _last_error(rows, parked), partitions,
         )  # fmt: skip
+
+    def _is_inline(self, generation: Generation) -> bool:
+        """Tell whether a build is of a version that is written by appends, so that its checkpoint stays where they began."""
+        version = (generation.name, generation.version)
+        return any(is_inline(one) and (one.name, one.version) == version for one in self._consumers)
 
     def _lag_seconds(self, name: str, position: int, head: int) -> float:
         """Return the age of the first event that is not handled; 0 where there is none."""
@@ -207,12 +218,24 @@ class Administration:
         return 0.0 if row is None else max(0.0, time.time() - row[9] / 1_000_000)
 
 
+def _is_worked_on(row: PartitionRow, now: float) -> bool:
+    """Tell whether a worker holds a partition now."""
+    return row.owner is not None and row.owner not in NO_WORKERS and row.expires_at > now
+
+
+def _last_error(rows: Sequence[PartitionRow], parked: Sequence[Parked]) -> str | None:
+    """Return why a partition stopped, or else what the event that was parked last failed with."""
+    stopped = next((row.error for row in rows if row.stopped_at is not None), None)
+    failed = max((row for row in parked if row.error), key=lambda row: (row.parked_at, row.position), default=None)
+    return stopped or (failed and failed.error)
+
+
 def _seconds_left(rows: Sequence[PartitionRow], head: int, now: float) -> float | None:
     """Return how long it takes all partitions to come to the head, None where one does not move."""
     found = 0.0
     for row in rows:
         if row.position < head:
-            if not row.speed or row.stopped_at is not None or row.owner is None or row.expires_at < now:
+            if not row.speed or row.stopped_at is not None or not _is_worked_on(row, now):
                 return None
             found = max(found, (head - row.position) / row.speed)
     return found

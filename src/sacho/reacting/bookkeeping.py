@@ -31,6 +31,8 @@ NOBODY: Final = "written by appends"
 RESTS: Final = "rests: another build serves"
 FOR_EVER: Final = 1e15
 RESTS_A_MOMENT: Final = "rests a moment: another build is about to take over"
+NO_WORKERS: Final = frozenset({NOBODY, RESTS, RESTS_A_MOMENT})
+"""Owners that are no workers: nobody handles the partition."""
 
 
 OF_ALL: Final = -1

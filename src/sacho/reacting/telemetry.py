@@ -25,10 +25,13 @@ GAUGES: Final[tuple[tuple[str, str, str, Callable[[Status], float]], ...]] = (
     ("sacho.consumer.position", "{position}", "Up to which position all is handled", lambda one: one.position),
     ("sacho.consumer.lag", "{position}", "How many positions it is behind", lambda one: one.lag_events),
     ("sacho.consumer.lag.duration", "s", "Age of the first event that is not handled", lambda one: one.lag_seconds),
+    ("sacho.consumer.rate", "{event}/s", "Events handled a second, while it last worked", lambda one: one.rate),
     ("sacho.consumer.parked", "{event}", "Events that failed and are parked", lambda one: one.parked),
     ("sacho.consumer.waiting", "{event}", "Events that wait behind parked ones", lambda one: one.waiting),
     ("sacho.consumer.stopped", "{partition}", "Partitions that stopped", lambda one: sum(
         1 for part in one.partitions if part.stopped_at is not None)),
+    ("sacho.consumer.owned", "{partition}", "Partitions that a worker holds", lambda one: sum(
+        1 for part in one.partitions if part.owner is not None)),
 )  # fmt: skip
 HANDLED: Final = ("sacho.consumer.handled", "{event}", "Events handled")
 
