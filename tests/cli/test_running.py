@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
+import sqlite3
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,23 @@ class Sales(Projection):
 
 def app():
     return Application("sqlite:///shop.db", consumers=[Sales])
+
+class Doubled(Projection):
+    name, version, takes_over = "sales", 2, "manual"
+    sales = sa.Table(
+        "sales", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True), sa.Column("twice", sa.Integer)
+    )
+
+    @handles(Sale)
+    def sale(self, event, changes):
+        if event.n != 1:
+            changes.execute(self.sales.insert().values(n=event.n, twice=2 * event.n))
+
+def both():
+    return Application("sqlite:///shop.db", consumers=[Sales, Doubled])
+
+def apart():
+    return Application("sqlite:///shop.db", consumers=[Sales], views="sqlite:///views.db")
 
 def broken():
     raise ValueError("no such shop")
@@ -80,8 +99,8 @@ def sell(shop: Path, *numbers: int) -> None:
         store.append("sales-1", [RawEvent("CliSale", {"n": number}) for number in numbers])
 
 
-def command(shop: Path, *arguments: str, wide: bool = False) -> subprocess.CompletedProcess[str]:
-    variables = environment(None, SACHO_APP="cli_shop:app", **({"COLUMNS": "250"} if wide else {}))
+def command(shop: Path, *arguments: str, wide: bool = False, app: str = "app") -> subprocess.CompletedProcess[str]:
+    variables = environment(None, SACHO_APP=f"cli_shop:{app}", **({"COLUMNS": "250"} if wide else {}))
     return subprocess.run(
         [*COMMAND, *arguments], cwd=shop, env=variables, capture_output=True, text=True, timeout=SECONDS
     )
@@ -253,3 +272,42 @@ def test_a_narrow_table_has_the_rest_one_below_the_other(shop: Path) -> None:
             runner.terminate()
     assert "\\u000a" not in found
     assert len([line for line in found.splitlines() if "workers: " in line or "error: " in line]) == 2
+
+
+def test_what_a_new_version_has_otherwise_is_shown_before_it_takes_over(shop: Path) -> None:
+    sell(shop, 1, 2)
+    assert command(shop, "run", "cli_shop:both", "--once").returncode == 0
+    compared = ("projections", "compare", "sales")
+    shown = command(shop, *compared, app="both", wide=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "sales: 0 rows added, 1 removed, 0 changed" in shown.stdout
+    assert "sales: columns added: twice" in shown.stdout
+    found = json.loads(command(shop, *compared, "1", "2", "--json", app="both").stdout)
+    assert (found["old"], found["new"]) == ("sales@1 at 2", "sales@2 at 2")
+    assert [row["key"] for row in found["tables"][0]["shown"]] == [{"n": 1}]
+    assert "sales@2 takes over" in command(shop, "projections", "switch", "sales", "2", app="both").stdout
+    with closing(sqlite3.connect(shop / "shop.db")) as connection:
+        assert connection.execute("SELECT n, twice FROM sales").fetchall() == [(2, 4)]
+
+
+@pytest.mark.parametrize("chosen", ["rebuild", "accept"])
+def test_after_a_restore_either_of_what_is_offered_goes_on(shop: Path, chosen: str) -> None:
+    run = ("run", "cli_shop:apart", "--once")
+    sell(shop, 1, 2)
+    shutil.copyfile(shop / "shop.db", shop / "saved.db")
+    sell(shop, 4, 5)
+    assert command(shop, *run).returncode == 0
+    for suffix in ("-wal", "-shm"):
+        (shop / f"shop.db{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(shop / "saved.db", shop / "shop.db")
+    told = command(shop, *run)
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert "up to position 4, but the log ends at 2" in told.stderr
+    assert f"sacho projections {chosen} sales" in told.stderr
+    assert command(shop, "projections", chosen, "sales", app="apart").returncode == 0
+    assert command(shop, *run).returncode == 0
+    sell(shop, 6)
+    assert command(shop, *run).returncode == 0
+    with closing(sqlite3.connect(shop / "views.db")) as connection:
+        rows = [n for (n,) in connection.execute("SELECT n FROM sales ORDER BY n")]
+    assert rows == ([1, 2, 6] if chosen == "rebuild" else [1, 2, 4, 5, 6])

@@ -163,6 +163,9 @@ def compare(
     say_facts(facts, json=False)
     for table in found.tables:
         say(f"{table.table}: {table.added} rows added, {table.removed} removed, {table.changed} changed")
+        for columns, how in ((table.columns_added, "added"), (table.columns_removed, "removed")):
+            if columns:
+                say(f"{table.table}: columns {how}: {', '.join(columns)}")
         rows = [(_text(row.key), _text(row.old), _text(row.new)) for row in table.shown]
         if rows:
             show_rows(("key", "old", "new"), rows)
@@ -315,7 +318,8 @@ def _workers(one: Status) -> str:
 
 
 def _error(one: Status) -> str:
-    return next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
+    stopped = next((f"stopped at {part.stopped_at}: {part.error}" for part in one.partitions if part.error), "")
+    return stopped or _text(one.error)
 
 
 def _name(one: Status) -> str:

@@ -84,8 +84,8 @@ def _reflected(connection: sa.Connection, name: str, generation: Generation) -> 
 
 
 def _compared(connection: sa.Connection, name: str, old: sa.Table, new: sa.Table) -> TableComparison:
-    both = [column.name for column in new.columns if column.name in old.c]
-    key = [column.name for column in new.primary_key if column.name in both] or both
+    both = [name for name in _names(new) if name in old.c]
+    key = [name for name in both if new.c[name].primary_key] or both
     rest = [column for column in both if column not in key and column not in _OF_EACH]
     is_keyed = bool(len(new.primary_key) and key != both)
     same_key = and_(*(_same(old.c[one], new.c[one], is_keyed=is_keyed) for one in key))
@@ -96,8 +96,8 @@ def _compared(connection: sa.Connection, name: str, old: sa.Table, new: sa.Table
         sa.select(*_named(old, "old", both), *_named(new, "new", both)).join_from(old, new, same_key).where(differs)
     )
     shown = [
-        *(Difference(_part(row, key), None, dict(row._mapping)) for row in _first(connection, missing_old)),
-        *(Difference(_part(row, key), dict(row._mapping), None) for row in _first(connection, missing_new)),
+        *(Difference(_part(row, key), None, _part(row, _names(new))) for row in _first(connection, missing_old)),
+        *(Difference(_part(row, key), _part(row, _names(old)), None) for row in _first(connection, missing_new)),
         *(_change(row, key, rest) for row in _first(connection, changed)),
     ]
     return TableComparison(
@@ -107,10 +107,15 @@ def _compared(connection: sa.Connection, name: str, old: sa.Table, new: sa.Table
         _count(connection, missing_old),
         _count(connection, missing_new),
         _count(connection, changed),
-        tuple(column.name for column in new.columns if column.name not in old.c),
-        tuple(column.name for column in old.columns if column.name not in new.c),
+        tuple(name for name in _names(new) if name not in old.c),
+        tuple(name for name in _names(old) if name not in new.c),
         tuple(shown),
     )
+
+
+def _names(table: sa.Table) -> list[str]:
+    """Return the names of a table's columns, as plain text: those that SQLAlchemy reads of a database are of a kind of its own."""
+    return [str(column.name) for column in table.columns]
 
 
 def _same(old: sa.Column[Any], new: sa.Column[Any], *, is_keyed: bool) -> sa.ColumnElement[bool]:
