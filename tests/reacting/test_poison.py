@@ -11,6 +11,7 @@ from sacho import RawEvent
 from sacho.deciding import Retry
 from sacho.errors import ConsumerStopped, KeyParked, UnknownConsumer
 from sacho.reacting import Application, Changes, Consumer, Delivery, Projection, handles
+from sacho.reacting.runner import Runner
 from tests.reacting.conftest import Place
 from tests.reacting.domain import (
     AT_ONCE,
@@ -154,6 +155,21 @@ def test_only_the_poisoned_key_is_held_back(place: Place, kind: type[Trails]) ->
         assert (status(app).parked, status(app).waiting, status(app).is_stopped) == (1, 3, False)
 
 
+def test_status_tells_the_last_error_of_what_stopped_and_of_what_is_parked(place: Place) -> None:
+    BROKEN.add("bob1")
+    place.store.append("game-bob", scored("bob", 1))
+    with place.application(Trails) as app:
+        app.run(once=True)
+        (found,) = app.administration.status()
+        assert (found.parked, found.partitions[0].error) == (1, None)
+        assert found.error == app.administration.parked(Trails)[0].error
+        BROKEN.clear()
+        app.administration.retry(Trails)
+        with app.running():
+            until(lambda: not app.administration.parked(Trails))
+        assert app.administration.status()[0].error is None
+
+
 @TRAILS
 def test_a_retried_key_is_made_up_for_in_order_while_others_go_on(place: Place, kind: type[Trails]) -> None:
     BROKEN.add("bob1")
@@ -251,6 +267,22 @@ def test_the_consumer_stops_where_more_would_be_parked_than_may(place: Place, ki
         nothing_is_parked(app, kind)
         caught_up(app, kind)
         assert trails(app, kind) == {name: [1] for name in names}
+
+
+def test_running_once_goes_on_behind_a_stop_once_room_was_made_by_dropping_a_parked_event(place: Place) -> None:
+    names = [f"player {number}" for number in range(4)]
+    BROKEN.update(names)
+    for name in names:
+        place.store.append(f"game-{name}", scored(name, 1))
+    with place.application(Trails) as app:
+        with pytest.raises(ConsumerStopped, match="most_parked"):
+            app.run(once=True)
+        BROKEN.clear()
+        for one in app.administration.parked(Trails)[:3]:
+            app.administration.drop(Trails, one.position)
+        assert not Runner(app.store, app._books, app.consumers, moved=print)._have_reached(place.store.head())
+        app.run(once=True)
+        assert trails(app, Trails) == {names[3]: [1]}
 
 
 def test_parked_events_can_be_retried_after_the_partitions_have_changed(place: Place) -> None:

@@ -118,10 +118,10 @@ class Runner:
             for row in self._rows(connection):
                 worker = self._workers.get(row.generation, (None, None))[0]
                 parked = self._books.parked(connection, row.generation)
-                asked = {one.position for one in parked if one.action}
+                asked = {one.partition for one in parked if one.action}  # any request lets a stopped one go on
                 for one in self._books.partitions(connection, row.generation):
                     here = None if worker is None else worker.holding.done(one.partition)
-                    if one.stopped_at is not None and one.stopped_at not in asked:
+                    if one.stopped_at is not None and one.partition not in asked:
                         stopped.append((row.generation, one))
                     elif max(one.position, here or 0) < position:
                         is_done = False
