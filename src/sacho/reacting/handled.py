@@ -6,6 +6,7 @@ import time
 
 import sqlalchemy as sa
 
+from sacho.reacting.bookkeeping import MAKE_LOCK
 from sacho.reacting.consumer import Delivery
 from sacho.reacting.databases import insert_into
 from sacho.reacting.tables import handled
@@ -29,8 +30,11 @@ class HandledIds:
         self.consumer = consumer
 
     def make_table(self, engine: sa.Engine) -> None:
-        """Make the table, if it is not there."""
-        handled.create(engine, checkfirst=True)
+        """Make the table, if it is not there. Any number of processes may do so at once."""
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # whose IF NOT EXISTS does not wait for who makes it just now
+                connection.exec_driver_sql(MAKE_LOCK)
+            connection.execute(sa.schema.CreateTable(handled, if_not_exists=True))
 
     def is_new(self, connection: sa.Connection, delivery: Delivery) -> bool:
         """Note a message as handled, in the connection's transaction; return False if it was noted before.
