@@ -41,10 +41,10 @@ class Consumer:
     """Reacts to events: `class Notices(Consumer)` with methods `(self, event, delivery)` marked by `@handles(Type)`.
 
     Class attributes declare the rest. `query`: which events, by default those of the types handled; `stream`: of just one
-    stream. `start`: where a new consumer begins. `partitions`: among how many parts its keys are dealt, which as many
-    workers may share. `independent_keys`: whether an event that cannot be handled holds up its own key only.
-    `retry`: how often and how soon a failing event is tried again. `most_parked`: at how many parked events the
-    consumer stops instead of parking one more.
+    stream. `start`: where a new consumer begins: at the "beginning", the "end", after a position, or with what was
+    recorded after a time. `partitions`: among how many parts its keys are dealt, which as many workers may share.
+    `independent_keys`: whether an event that cannot be handled holds up its own key only. `retry`: how often and how soon
+    a failing event is tried again. `most_parked`: at how many parked events the consumer stops instead of parking one more.
 
     Methods may be `async def`; they run in the loop of the application, or in one of the runner's own.
     """
