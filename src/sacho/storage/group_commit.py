@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from sacho.errors import SachoError, StorageFailed, StoreClosed, StoreForked
+from sacho.errors import InvalidInput, SachoError, StorageFailed, StoreClosed, StoreForked
 from sacho.events import Appended, Write
 from sacho.storage.port import Outcome, Tell
 from sacho.storage.processes import same_process
@@ -125,17 +125,15 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._under_way: float | None = None
+        self._committing = 0
+        """The thread that commits just now; 0 where none does."""
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Commit the writes; return what became of each, in order. Raises what the commit itself raises."""
         if self.is_free:
             with self.turn:
                 self.check()
-                self._under_way = time.monotonic()
-                try:
-                    return self._commit(writes)
-                finally:
-                    self._under_way = None
+                return self._run(writes, time.monotonic())
         turnstile = _Turnstile(self._relay)
         self._enqueue(_Ticket(writes, turnstile.tell))
         return turnstile.outcomes()
@@ -187,6 +185,11 @@ class GroupCommit:
 
     def _enqueue(self, ticket: _Ticket) -> None:
         self.check()
+        if self._committing == threading.get_ident():
+            raise InvalidInput(
+                "an append within an append: an inline handler, or an observer of commits, appends to the log that just now "
+                "commits for it, and would wait for itself; append in a consumer that is not inline"
+            )
         with self._gate:
             self.check()
             if self._thread is None:
@@ -258,11 +261,11 @@ class GroupCommit:
             return [failure] * len(writes)
 
     def _run(self, writes: Sequence[Write], since: float) -> list[Outcome]:
-        self._under_way = since
+        self._under_way, self._committing = since, threading.get_ident()
         try:
             return self._commit(writes)
         finally:
-            self._under_way = None
+            self._under_way, self._committing = None, 0
 
     @staticmethod
     def _tell(tickets: Sequence[_Ticket], outcomes: list[Outcome]) -> None:
