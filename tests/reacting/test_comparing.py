@@ -106,3 +106,38 @@ def test_a_table_of_another_name_is_compared_as_long_as_the_class_before_is_know
         with Application(store, consumers=[RenamedPrices]) as app:
             with pytest.raises(CannotSwitch, match="keep that class"):
                 app.administration.compare("prices")
+
+
+class Described(Prices):
+    """What is known of each thing, as JSON, which PostgreSQL cannot compare by itself."""
+
+    name = "described"
+    things = sa.Table(
+        "compared_things",
+        sa.MetaData(),
+        sa.Column("what", sa.Text, primary_key=True),
+        sa.Column("facts", sa.JSON, nullable=False),
+    )
+    factor = 1
+
+    def put(self, event: Sold, changes: Changes) -> None:
+        facts = {"price": event.price * (self.factor if event.what == "chair" else 1)}
+        changes.execute(self.things.insert().values(what=event.what, facts=facts))
+
+
+class DescribedAnew(Described):
+    name = "described"
+    version = 2
+    takes_over = "manual"
+    factor = 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_columns_of_json_are_compared(engine: str, url_of: Callable[[str], str]) -> None:
+    with Application(url_of(engine), consumers=[Described, DescribedAnew]) as app:
+        app.store.append("sales-1", [Sold("table", 5), Sold("chair", 3)])
+        app.run(once=True)
+        things = next(one for one in app.administration.compare("described").tables if one.table == "compared_things")
+        assert [(one.key, one.old, one.new) for one in things.shown] == [
+            ({"what": "chair"}, {"facts": {"price": 3}}, {"facts": {"price": 6}})
+        ]

@@ -89,7 +89,7 @@ def _compared(connection: sa.Connection, name: str, old: sa.Table, new: sa.Table
     rest = [column for column in both if column not in key and column not in _OF_EACH]
     is_keyed = bool(len(new.primary_key) and key != both)
     same_key = and_(*(_same(old.c[one], new.c[one], is_keyed=is_keyed) for one in key))
-    differs = or_(sa.false(), *(old.c[one].is_distinct_from(new.c[one]) for one in rest))
+    differs = or_(sa.false(), *(_comparable(old.c[one]).is_distinct_from(_comparable(new.c[one])) for one in rest))
     missing_new = sa.select(old).where(~sa.exists().where(same_key))
     missing_old = sa.select(new).where(~sa.exists().where(same_key))
     changed = (
@@ -120,7 +120,12 @@ def _names(table: sa.Table) -> list[str]:
 
 def _same(old: sa.Column[Any], new: sa.Column[Any], *, is_keyed: bool) -> sa.ColumnElement[bool]:
     """Compare by equality where nothing is null, which databases have an index for."""
-    return old == new if is_keyed else old.is_not_distinct_from(new)
+    return old == new if is_keyed else _comparable(old).is_not_distinct_from(_comparable(new))
+
+
+def _comparable(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """Return what stands for a column in comparisons: PostgreSQL compares no JSON but as text."""
+    return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
 
 
 def _named(table: sa.Table, side: str, columns: Sequence[str]) -> Iterator[sa.ColumnElement[Any]]:
