@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Final
 import cyclopts
 from cyclopts import Parameter
 
+from sacho.cli.ending import Exit
 from sacho.cli.escaping import visible, without_credentials
 from sacho.cli.lines import as_json
 from sacho.cli.options import Json
@@ -161,6 +163,8 @@ def compare(
         say(as_json({**facts, "tables": tables}))
         return
     say_facts(facts, json=False)
+    if found.position_old != found.position_new:
+        say("They stand at different positions: what only one of them has handled so far counts as a difference, too.")
     for table in found.tables:
         say(f"{table.table}: {table.added} rows added, {table.removed} removed, {table.changed} changed")
         for columns, how in ((table.columns_added, "added"), (table.columns_removed, "removed")):
@@ -220,7 +224,7 @@ def _made(name: str, found: Any) -> Application:
 
 @contextmanager
 def _signals(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C be the normal end; a second one ends at once.
+    """Let SIGTERM and Ctrl-C be the normal end; a second one ends at once, wherever the main thread is and whatever hangs.
 
     The event is set by a thread: a signal may come while the main thread holds the event's lock, and would wait for itself.
     """
@@ -230,7 +234,7 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         seen.append(number)
         if len(seen) > 1:
-            raise KeyboardInterrupt
+            os._exit(Exit.INTERRUPTED)
         came.put(number)
 
     def pass_on() -> None:
