@@ -12,16 +12,39 @@ import pytest
 import sqlalchemy as sa
 
 from sacho import EventData, RecordedEvent
-from sacho.errors import ConsumerStopped, InvalidConsumer
+from sacho.errors import InvalidConsumer
 from sacho.reacting import Application, Documents, DocumentView, EntityView, handles
 from tests.reacting.conftest import Place
-from tests.reacting.domain import AT_ONCE, Left, Noise, Player, Players, Scored, Scoring, caught_up, scored
+from tests.reacting.domain import AT_ONCE, PATIENCE, Left, Noise, Player, Players, Scored, Scoring, caught_up, scored
 
 
 def documents(app: Application, view: type[DocumentView[Any]]) -> dict[str, Any]:
     with app.reading(view) as found:
         rows = found.execute(sa.select(view.view)).all()
     return {row.key: msgspec.json.decode(row.document, type=view.document) for row in rows}
+
+
+def test_a_document_that_readers_could_not_be_given_again_is_the_events_fault(place: Place) -> None:
+    class Odd(DocumentView[Player]):
+        independent_keys = True
+        retry = AT_ONCE
+
+        @handles(Scored, key="who")
+        def scored(self, event: Scored, player: Player | None) -> Player:
+            others: dict[str, Any] = {"dict": {"points": 1}, "none": Player(None)}  # type: ignore[arg-type]
+            found: Player = others.get(event.who, Player(event.points))
+            return found
+
+    place.store.append("game-1", [Scored("dict", 1), Scored("none", 1), Scored("ann", 1)])
+    with place.running(Odd) as app:
+        assert app.wait_for(Odd, 3, PATIENCE)
+        errors = [one.error for one in app.administration.parked(Odd)]
+        with app.reading(Odd) as view:
+            assert [key for key, _ in view.find()] == ["ann"]
+    assert [str(error) for error in errors] == [
+        "TypeError: the document of 'dict' is a dict, no Player",
+        "TypeError: the document of 'none' could not be read again: Expected `int`, got `null` - at `$.points`",
+    ]
 
 
 def test_a_keyed_handler_is_given_its_document_and_returns_the_next(place: Place) -> None:
@@ -299,20 +322,3 @@ def test_a_key_that_the_database_refuses_is_the_events_fault_and_parked_alone(pl
         with app.reading(Parking) as view:
             assert {"ann", "cid"} <= {key for key, _ in view.find()}
         assert refused == ([2] if app.views.dialect == "postgresql" else [])
-
-
-def test_a_document_that_cannot_be_read_any_more_is_the_events_fault(place: Place) -> None:
-    class Averages(DocumentView[float]):
-        """A float that is no number cannot be read back from JSON."""
-
-        retry = AT_ONCE
-
-        @handles(Scored, key="who")
-        def scored(self, event: Scored, average: float | None) -> float:
-            return float("nan") if event.points == 0 else event.points
-
-    place.store.append("game-1", scored("ann", 0))
-    place.run(Averages)
-    place.store.append("game-1", [*scored("bob", 1), *scored("ann", 2)])
-    with place.running(Averages) as app, pytest.raises(ConsumerStopped, match="position 3: ValidationError"):
-        app.wait_for(Averages, 3, 20)

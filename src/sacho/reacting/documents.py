@@ -133,6 +133,7 @@ class Documents(Generic[D]):
         self._commits = commits
         self._table = view.view
         self._decode: Callable[[Any], D] = msgspec.json.Decoder(view.document).decode
+        self._class = _class_with_fields(view.document)
         self._values = [attrgetter(name) for name in view.indexed]
         self._known: OrderedDict[str, Any] = OrderedDict()
         self._sizes: dict[str, int] = {}
@@ -209,7 +210,7 @@ class Documents(Generic[D]):
             if document is None:
                 gone.append({"one": key})
             else:
-                text = _encode(document).decode()
+                text = self._text(key, document)
                 self._measure(key, len(text))
                 values = [value(document) for value in self._values]
                 rows.append(dict(zip(names, (key, text, position, *values), strict=True)))
@@ -217,6 +218,18 @@ class Documents(Generic[D]):
             connection.execute(self._delete, gone)
         if rows:
             connection.execute(self._upsert(connection), rows)
+
+    def _text(self, key: str, document: Any) -> str:
+        """Return a document as it is kept. Raises TypeError for one that readers could not be given again."""
+        if self._class is not None and not isinstance(document, self._class):
+            raise TypeError(f"the document of {key!r} is a {type(document).__name__}, no {self._class.__name__}")
+        text = _encode(document).decode()
+        if "null" in text:  # what is no JSON, such as NaN, is null there
+            try:
+                self._decode(text)
+            except msgspec.MsgspecError as error:
+                raise TypeError(f"the document of {key!r} could not be read again: {error}") from error
+        return text
 
     def committed(self) -> None:
         """Remember no more than there is room for."""
@@ -292,6 +305,12 @@ class Documents(Generic[D]):
         return insert.on_conflict_do_update(
             index_elements=["key"], set_={name: insert.excluded[name] for name in names}
         )
+
+
+def _class_with_fields(kind: Any) -> type | None:
+    """Return a class whose objects can be told from others; None for plain types, which JSON tells by itself."""
+    has_fields = isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or hasattr(kind, "__match_args__"))
+    return kind if has_fields else None
 
 
 @cache
