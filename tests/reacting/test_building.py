@@ -133,6 +133,37 @@ def test_a_version_that_does_not_serve_is_removed_with_its_tables(place: Place) 
         assert scores(app) == expected_scores(place.store, 2)
 
 
+def test_a_version_whose_class_was_changed_in_its_place_can_be_removed(place: Place) -> None:
+    place.store.append("game-1", scored("ann", 1))
+    place.run(Scores)
+    place.run(DoubledScores)
+    with place.application(DoubledScores) as app:
+        app.administration.remove("scores", 1)
+        assert not has_table(app, "reacting_scores_v1")
+        assert [one.version for one in app.administration.status()] == [2]
+
+
+def test_what_no_class_declares_any_more_can_be_removed_once_nobody_works_on_it(place: Place) -> None:
+    place.store.append("game-1", scored("ann", 1))
+    with place.running(Scores) as other:
+        caught_up(other, Scores)
+        with place.application() as app, pytest.raises(CannotSwitch, match="workers of another application"):
+            app.administration.remove("scores", 1)
+    with place.application() as app:
+        with pytest.raises(CannotSwitch, match="no build of version 7"):
+            app.administration.remove("scores", 7)
+        app.administration.remove("scores", 1)
+        assert not has_table(app, "reacting_scores_v1")
+        assert not has_table(app, "reacting_scores")
+        assert app.administration.status() == []
+
+
+def has_table(app: Application, name: str) -> bool:
+    with app.views.reading() as connection:
+        found = sa.inspect(connection)
+        return name in {*found.get_table_names(app.views.schema), *found.get_view_names(app.views.schema)}
+
+
 def test_a_build_in_the_making_can_be_removed(place: Place) -> None:
     place.store.append("game-1", scored("ann", 1, 2))
     place.run(Scores)

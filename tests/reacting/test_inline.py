@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -342,6 +342,38 @@ def test_a_handler_of_every_type_and_one_of_a_single_stream_are_given_what_is_th
         for kind, expected in ((Places, [1, 2, 3, 4]), (OfOne, [1, 3])):
             with app.reading(kind) as view:
                 assert list(view.execute(sa.select(kind.places)).scalars()) == expected
+
+
+def test_an_inline_projection_that_no_class_declares_any_more_is_left_out_of_appends_once_it_is_removed(
+    url: str,
+) -> None:
+    with serving(url) as app:
+        app.store.append("hits-1", [InlineHit("ann", 1)])
+    with Application(url) as plain:
+        with pytest.raises(InlineViewMissing):
+            plain.store.append("hits-1", [InlineHit("ann", 1)])
+        plain.administration.remove("inline-scores", 1)
+        assert plain.store.append("hits-1", [InlineHit("ann", 1)]).version == 2
+
+
+def test_a_handler_that_appends_within_the_append_is_refused_and_hangs_nobody(url: str) -> None:
+    class Chatty(Projection):
+        inline = True
+        rows = sa.Table("inline_chatty", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
+        stores: ClassVar[list[sacho.EventStore]] = []
+
+        @handles(InlineHit)
+        def hit(self, event: InlineHit, changes: Changes) -> None:
+            if event.points:
+                self.stores[0].append("hits-2", [InlineHit("bob", 0)])
+
+    with Application(url, consumers=[Chatty]) as app:
+        app.run(once=True)
+        Chatty.stores.append(app.store)
+        for append in (app.store.append, lambda *given: app.store.submit(*given).result(PATIENCE)):
+            with pytest.raises(InlineViewFailed, match="an append within an append"):
+                append("hits-1", [InlineHit("ann", 1)])
+        assert app.store.append("hits-1", [InlineHit("ann", 0)]).version == 1
 
 
 def test_what_is_left_at_the_registering_is_of_the_views_stream_only(url: str) -> None:

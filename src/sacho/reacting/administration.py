@@ -14,6 +14,7 @@ from sacho.reacting.building import NEAR_SECONDS, Builder
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.projection import Projection, is_inline
+from sacho.reacting.removing import remove
 from sacho.reacting.tables import SERVING, STANDBY, Generation
 
 if TYPE_CHECKING:
@@ -134,8 +135,14 @@ class Administration:
         return generation
 
     def remove(self, consumer: Named, version: int, build: int | None = None) -> list[Generation]:
-        """Remove the tables and checkpoints of a version that does not serve; return the builds that went."""
-        return self._builder_of(consumer, version).remove(version, build)
+        """Remove the tables and checkpoints of a version; return the builds that went.
+
+        Of a consumer that is declared, not the one that serves. Of one whose class is gone (give its name) also that, with
+        its SQL view; where it was inline, appends have nothing to do with it any more.
+        """
+        name = consumer if isinstance(consumer, str) else self._find(consumer).name
+        is_declared = any(one.name == name for one in self._consumers)
+        return remove(self._store, self._books, name, version, build, is_declared=is_declared)
 
     # --- parts ----------------------------------------------------------------------------------------
 

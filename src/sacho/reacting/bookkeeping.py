@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import and_, case, func, not_, or_, select, tuple_, update
 
-from sacho.errors import LeaseLost, NewerSchema
+from sacho.errors import CannotSwitch, LeaseLost, NewerSchema
 from sacho.events import RecordedEvent
 from sacho.reacting.databases import ViewDatabase, insert_into
 from sacho.reacting.pace import Pace
@@ -91,6 +92,7 @@ class GenerationRow(NamedTuple):
     partitions: int
     started: int
     begun_at: float
+    tables: tuple[str, ...]
 
 
 class Bookkeeping:
@@ -118,6 +120,13 @@ class Bookkeeping:
 
     # --- generations ----------------------------------------------------------------------------------
 
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Let one transaction at a time change the builds of a consumer (SQLite's own lock does that anyway)."""
+        if self.database.dialect == "postgresql":
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtext('sacho consumer'), hashtext(:name))"), {"name": name}
+            )
+
     def generations(self, connection: sa.Connection, name: str | None = None) -> list[GenerationRow]:
         """Return the builds of a consumer, or of all, in order of version and build."""
         found = select(generations).order_by(generations.c.name, generations.c.version, generations.c.build)
@@ -134,9 +143,20 @@ class Bookkeeping:
                 row.partitions,
                 row.started,
                 row.begun_at,
+                tuple(json.loads(row.tables)),
             )
             for row in rows
         ]
+
+    def named(
+        self, connection: sa.Connection, name: str, version: int, build: int | None = None
+    ) -> list[GenerationRow]:
+        """Return the builds of a version, or the one of them that is named. Raises CannotSwitch where there is none."""
+        rows = self.generations(connection, name)
+        found = [row for row in rows if row.generation.version == version and build in (None, row.generation.build)]
+        if not found:
+            raise CannotSwitch(name, f"there is no build of version {version}")
+        return found
 
     def serving(self, connection: sa.Connection, name: str) -> Generation | None:
         """Return the build that serves, if there is one."""
@@ -151,8 +171,9 @@ class Bookkeeping:
         log: tuple[str, int],
         start: int,
         count: int,
+        tables: Sequence[str],
     ) -> None:
-        """Enter a new build that begins after a position, with a checkpoint for each of so many partitions."""
+        """Enter a new build of these tables, that begins after a position, with a checkpoint for each of so many partitions."""
         now = self.database.now()
         own = generation._asdict()
         connection.execute(
@@ -165,6 +186,7 @@ class Bookkeeping:
                 partitions=count,
                 started=start,
                 begun_at=now,
+                tables=json.dumps(tables),
             )
         )
         self.deal(connection, generation, start, count)
@@ -492,6 +514,11 @@ def _held(generation: Generation, leases: Iterable[Lease]) -> sa.ColumnElement[b
     """Where a build's partitions still have these leases' tokens."""
     pairs = [(lease.partition, lease.token) for lease in leases]
     return and_(_of(partitions, generation), tuple_(partitions.c.partition, partitions.c.token).in_(pairs))
+
+
+def lets_go_on(row: Parked, stopped: Lease | PartitionRow) -> bool:
+    """Tell whether what is asked of a parked event lets a partition that stopped go on: it is at it, or behind it."""
+    return row.partition == stopped.partition or row.position == stopped.stopped_at
 
 
 def parked_row(recorded: RecordedEvent, partition: int, key: str) -> dict[str, Any]:

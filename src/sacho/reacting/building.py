@@ -21,7 +21,7 @@ from sacho.reacting.bookkeeping import RESTS, Bookkeeping, GenerationRow, Partit
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.declaring import is_same
 from sacho.reacting.inline import register, replaces_inline
-from sacho.reacting.projection import Projection, create_tables, drop_tables, is_inline, show
+from sacho.reacting.projection import Projection, create_tables, is_inline, show
 from sacho.reacting.tables import BUILDING, IN_THE_MAKING, SERVING, STANDBY, SWITCHING, Generation
 
 if TYPE_CHECKING:
@@ -123,27 +123,13 @@ class Builder:
         self._check_is_projection()
         with self._books.database.writing() as connection:
             self._lock(connection)
-            row = self._named(connection, version, build)[-1]
+            row = self._books.named(connection, self.consumer.name, version, build)[-1]
             if row.state != SERVING:
                 self._check(connection, row)
                 self._books.change(connection, row.generation, state=SWITCHING)
                 if row.state not in IN_THE_MAKING:
                     self._books.fence_off(connection, row.generation)  # its partitions may be taken again
             return row.generation
-
-    def remove(self, version: int, build: int | None = None) -> list[Generation]:
-        """Remove the tables and checkpoints of a version's builds, or of one of them; return which. Not of one that serves."""
-        with self._books.database.writing() as connection:
-            self._lock(connection)
-            found = self._named(connection, version, build)
-            for row in found:
-                if row.state == SERVING:
-                    raise CannotSwitch(str(row.generation), "it serves; let another version take over first")
-                self._books.fence_off(connection, row.generation)  # whoever writes them now is waited for
-                if isinstance(self.consumer, Projection):
-                    drop_tables(connection, self.consumer.physical_tables(row.generation))
-                self._books.forget(connection, row.generation)
-            return [row.generation for row in found]
 
     # --- parts ----------------------------------------------------------------------------------------
 
@@ -185,14 +171,6 @@ class Builder:
     def _version(self) -> int:
         return version_of(self.consumer)
 
-    def _named(self, connection: sa.Connection, version: int, build: int | None) -> list[GenerationRow]:
-        """Return the builds of a version, or the one of them that is named. Raises CannotSwitch where there is none."""
-        rows = self._books.generations(connection, self.consumer.name)
-        found = [row for row in rows if row.generation.version == version and build in (None, row.generation.build)]
-        if not found:
-            raise CannotSwitch(self.consumer.name, f"there is no build of version {version}")
-        return found
-
     def _own(self, connection: sa.Connection) -> list[GenerationRow]:
         rows = self._books.generations(connection, self.consumer.name)
         return [row for row in rows if row.generation.version == self._version]
@@ -202,21 +180,15 @@ class Builder:
         return str(identity.id), identity.epoch
 
     def _lock(self, connection: sa.Connection) -> None:
-        """Let one transaction at a time change the builds of a consumer (SQLite's own lock does that anyway)."""
-        if self._books.database.dialect == "postgresql":
-            connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtext('sacho consumer'), hashtext(:name))"),
-                {"name": self.consumer.name},
-            )
+        self._books.lock(connection, self.consumer.name)
 
     def _make(self, connection: sa.Connection, build: int) -> Generation:
         generation = Generation(self.consumer.name, self._version, build)
-        state = BUILDING
+        state, tables = SERVING, dict[str, sa.Table]()
         if isinstance(self.consumer, Projection):
+            state, tables = BUILDING, self.consumer.physical_tables(generation)
             self._check_free(connection, self.consumer, generation)
-            create_tables(connection, self.consumer.physical_tables(generation))
-        else:
-            state = SERVING
+            create_tables(connection, tables)
         self._books.enter(
             connection,
             generation,
@@ -225,6 +197,7 @@ class Builder:
             self._log(),
             self._start(connection),
             self.consumer.partitions,
+            [table.name for table in tables.values()],
         )
         return generation
 

@@ -7,7 +7,7 @@ of the version that serves, so that a new version takes over at one instant.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
@@ -162,10 +162,16 @@ def create_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> 
         table.create(connection)
 
 
-def drop_tables(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> None:
-    """Drop the tables of a build."""
-    for table in tables.values():
-        table.drop(connection, checkfirst=True)
+def drop_tables(connection: sa.Connection, names: Iterable[str]) -> None:
+    """Drop tables of a build."""
+    for name in names:
+        sa.Table(name, sa.MetaData()).drop(connection, checkfirst=True)
+
+
+def drop_views(connection: sa.Connection, names: Iterable[str]) -> None:
+    """Drop SQL views by the plain names. Raises CannotSwitch where something stands on them."""
+    for name in names:
+        _drop_view(connection, name, connection.dialect.identifier_preparer.quote(name))
 
 
 def show(connection: sa.Connection, logical: Mapping[str, sa.Table], physical: Mapping[str, sa.Table]) -> None:
@@ -208,7 +214,7 @@ def _drop_view(connection: sa.Connection, name: str, shown: str) -> None:
             raise
         raise CannotSwitch(
             name,
-            "its columns change, and something of yours stands on the view: "
+            "its columns change, or it goes, and something of yours stands on the view: "
             f"{str(error.orig).partition('DETAIL:')[2].partition(chr(10))[0].strip()}; drop that, and make it again after",
         ) from error
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from sacho.errors import ConsumerStopped, ReactingError
-from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow
+from sacho.reacting.bookkeeping import Bookkeeping, GenerationRow, PartitionRow, lets_go_on
 from sacho.reacting.building import NEAR_SECONDS, Builder, version_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.projection import Projection, is_inline
@@ -118,10 +118,10 @@ class Runner:
             for row in self._rows(connection):
                 worker = self._workers.get(row.generation, (None, None))[0]
                 parked = self._books.parked(connection, row.generation)
-                asked = {one.partition for one in parked if one.action}  # any request lets a stopped one go on
+                asked = [one for one in parked if one.action]
                 for one in self._books.partitions(connection, row.generation):
                     here = None if worker is None else worker.holding.done(one.partition)
-                    if one.stopped_at is not None and one.partition not in asked:
+                    if one.stopped_at is not None and not any(lets_go_on(row, one) for row in asked):
                         stopped.append((row.generation, one))
                     elif max(one.position, here or 0) < position:
                         is_done = False

@@ -29,8 +29,9 @@ generations = Table(
     Column("partitions", Integer, nullable=False),
     Column("started", BigInteger, nullable=False),
     Column("begun_at", Double, nullable=False),
+    Column("tables", Text, nullable=False),
 )
-"""What a consumer has been built as: each version, and each time that a version was built again."""
+"""What a consumer has been built as: each version, each time that a version was built again, and the tables of that (JSON)."""
 
 partitions = Table(
     "sacho_partitions",

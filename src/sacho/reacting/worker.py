@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sacho.deciding import Retry
 from sacho.errors import LeaseLost, ReactingError, SachoError, StoreClosed, StoreForked
 from sacho.events import Query, RawEvent, RecordedEvent
-from sacho.reacting.bookkeeping import OF_ALL, Bookkeeping, Lease, Parked, parked_row
+from sacho.reacting.bookkeeping import OF_ALL, Bookkeeping, Lease, Parked, lets_go_on, parked_row
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
@@ -450,7 +450,7 @@ class Worker:
         rows = self._parked_rows()
         asked = [row for row in rows if row.action]
         for held in list(self.holding.leases.values()):
-            if any(held.stopped_at is not None and _concerns(row, held) for row in asked):
+            if any(held.stopped_at is not None and lets_go_on(row, held) for row in asked):
                 self._go_on(held, rows)
         keys: dict[str, list[Parked]] = {}
         for row in self._parked_rows():  # anew: the events that partitions stopped at are no longer parked
@@ -588,8 +588,3 @@ class Worker:
         except Exception as error:
             logger.warning("%s could not give its leases back, they will run out: %s", self.generation, said(error))
         self.holding.clear()
-
-
-def _concerns(row: Parked, stopped: Lease) -> bool:
-    """Tell whether what is asked of a parked event lets a partition that stopped go on: it is at it, or behind it."""
-    return row.partition == stopped.partition or row.position == stopped.stopped_at
