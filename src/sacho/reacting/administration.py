@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, UnknownConsumer
 from sacho.reacting.bookkeeping import NO_WORKERS, Bookkeeping, Parked, PartitionRow
-from sacho.reacting.building import NEAR_SECONDS, Builder
+from sacho.reacting.building import NEAR_SECONDS, Builder, class_of
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.projection import Projection, is_inline
@@ -157,14 +157,13 @@ class Administration:
         return Builder(self._store, self._books, self._find(consumer))
 
     def _builder_of(self, consumer: Named, version: int) -> Builder:
-        """Return the builder of a version, whose class knows its tables."""
+        """Return the builder of a version, by its class. Raises CannotSwitch."""
         name = self._find(consumer).name
         for one in self._consumers:
             if one.name == name and one.version == version:
                 return Builder(self._store, self._books, one)
         raise CannotSwitch(
-            name,
-            f"no class of version {version} is among the application's consumers; only it knows that version's tables",
+            name, f"no class of version {version} is among the application's consumers, which its workers need to go on"
         )
 
     def _running(self, connection: sa.Connection, consumer: Named) -> list[Generation]:
@@ -206,7 +205,7 @@ class Administration:
             )
             for row in rows
         )
-        lag = self._lag_seconds(generation.name, position, head)
+        lag = self._lag_seconds(generation, position, head)
         return Status(
             generation.name, generation.version, generation.build, state, position, head, max(0, head - position), lag,
             handled, sum(row.rate for row in rows), _seconds_left(rows, head, now), failed, len(parked) - failed,
@@ -215,12 +214,12 @@ class Administration:
 
     def _is_inline(self, generation: Generation) -> bool:
         """Tell whether a build is of a version that is written by appends, so that its checkpoint stays where they began."""
-        version = (generation.name, generation.version)
-        return any(is_inline(one) and (one.name, one.version) == version for one in self._consumers)
+        consumer = class_of(self._consumers, generation)
+        return consumer is not None and is_inline(consumer)
 
-    def _lag_seconds(self, name: str, position: int, head: int) -> float:
-        """Return the age of the first event that is not handled; 0 where there is none."""
-        consumer = next((one for one in self._consumers if one.name == name), None)
+    def _lag_seconds(self, generation: Generation, position: int, head: int) -> float:
+        """Return the age of the first event that is not handled, any event where the class is not known; 0 for none."""
+        consumer = class_of(self._consumers, generation)
         row = first_concerning(self._store.storage, consumer, position, head)
         return 0.0 if row is None else max(0.0, time.time() - row[9] / 1_000_000)
 

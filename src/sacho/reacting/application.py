@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
-from sacho.reacting.building import version_of
+from sacho.reacting.building import class_of
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.databases import ViewDatabase, storable
 from sacho.reacting.declaring import EVERY
@@ -89,8 +89,8 @@ class Application:
     ) -> Iterator[Runner]:
         """Run the consumers in the background for the length of a block; at its end the batches in hand are finished.
 
-        After `lease_seconds` without a sign of life a worker's partitions go to others: not below one, since a batch may
-        last half a second.
+        After `lease_seconds` without a sign of life a worker's partitions go to others. A batch lasts up to a quarter of it;
+        below one, a busy machine or a slow commit may take as long.
 
         Raises ProjectionChanged, ForeignCheckpoint, CheckpointAhead, PartitionsDiffer, ViewsUnreachable before it begins.
         """
@@ -286,17 +286,12 @@ class Application:
         """Tell whether the log has nothing for a build in a range, as far as the log can be read."""
         if self.store.head() < to:
             return False
-        return first_concerning(self.store.storage, self._class_of(serving), after, to) is None
+        return first_concerning(self.store.storage, class_of(self.consumers, serving), after, to) is None
 
     def _is_written_by_appends(self, serving: Generation) -> bool:
         """Tell whether a build that serves is inline. Where its class is not known here, the log tells."""
-        found = self._class_of(serving)
+        found = class_of(self.consumers, serving)
         return str(serving) in self.store.storage.inline_views() if found is None else is_inline(found)
-
-    def _class_of(self, generation: Generation) -> Consumer | None:
-        """Return the consumer of a build's version, if it is among the application's: another version may serve."""
-        name, version, _ = generation
-        return next((one for one in self.consumers if (one.name, version_of(one)) == (name, version)), None)
 
     def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
         """Raise KeyParked if what was waited for lies among the parked events."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +35,11 @@ NEAR_SECONDS: Final = 2.0
 def version_of(consumer: Consumer) -> int:
     """Return the version of a consumer's checkpoints: a plain one goes on from its earlier version's."""
     return consumer.version if isinstance(consumer, Projection) else 1
+
+
+def class_of(consumers: Iterable[Consumer], generation: Generation) -> Consumer | None:
+    """Return the consumer of a build's version, if it is among these: its class may be gone."""
+    return next((one for one in consumers if (one.name, version_of(one)) == generation[:2]), None)
 
 
 class Builder:

@@ -37,8 +37,8 @@ logger = logging.getLogger("sacho.reacting")
 
 MOST_EVENTS: Final = 1_000_000
 """How many events a batch has at most; mostly it ends before, by its changes or its time."""
-MOST_SECONDS: Final = 0.5
-"""For how long a batch is gathered at most: so far a view may lag while it catches up."""
+MOST_SECONDS: Final = 1.0
+"""For how long a batch is gathered at most, or for a quarter of a lease: so long it may be while one that is far behind moves."""
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a database or log that does not answer is asked again."""
 LAZY_SECONDS: Final = 1.0
@@ -266,7 +266,7 @@ class Worker:
         if to <= low:
             self._bound = None
             return
-        ends, count = time.monotonic() + MOST_SECONDS, 0
+        ends, count = time.monotonic() + min(MOST_SECONDS, self._seconds / 4), 0
         limit = self._limit if self._limit < MOST_EVENTS else None
         for rows in self._store.storage.read_all(self._query, after=low, to=to, limit=limit, backwards=False):
             events = self._ours(rows)
