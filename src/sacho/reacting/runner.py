@@ -166,7 +166,7 @@ class Runner:
                 return
             shares = {}
             with self._books.database.writing() as connection:
-                for generation in self._workers:
+                for generation in sorted(self._workers):  # in one order everywhere, so that no two wait for each other
                     shares[generation] = self._books.see(connection, generation, self.name, self._seconds)
             for generation, (worker, thread) in self._workers.items():
                 worker.holding.place, worker.holding.workers_alive = shares[generation]
