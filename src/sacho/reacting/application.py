@@ -79,7 +79,9 @@ class Application:
         self._books = Bookkeeping(self.views)
         self._is_prepared = False
         self._runners: list[Runner] = []
-        self._moved = threading.Condition()
+        self._lock = threading.Lock()
+        """Taken by `with`, which no Ctrl-C can split; the condition's own `with` can be."""
+        self._moved = threading.Condition(self._lock)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -197,7 +199,7 @@ class Application:
             left = ends - time.monotonic()
             if left <= 0:
                 return False
-            with self._moved:
+            with self._lock:
                 self._moved.wait(min(left, pause))
             pause = min(pause * 1.5, LONGEST_PAUSE)
         self._check_parked(found, position, key)
@@ -256,7 +258,7 @@ class Application:
                     connection.exec_driver_sql(f"LOCK TABLE {quote(table.name)} IN ACCESS SHARE MODE")
 
     def _told(self, worker: Worker) -> None:
-        with self._moved:
+        with self._lock:
             self._moved.notify_all()
 
     def _has_reached(self, consumer: Consumer, position: int, key: str | None) -> bool:

@@ -98,7 +98,9 @@ class Worker:
         self._balance_due = True
         self._connection: Any = None
         self._transaction: Any = None
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        """Taken by `with`, which no Ctrl-C of whoever appends can split; the condition's own `with` can be."""
+        self._wake = threading.Condition(self._lock)
         self._woken = True
         self._stopping = False
         self._gone = False
@@ -114,7 +116,7 @@ class Worker:
 
     def poke(self, *, balance: bool = False) -> None:
         """Have the worker look again; with `balance`, at its leases and at what is asked of it."""
-        with self._wake:
+        with self._lock:
             self._woken = True
             self._balance_due = self._balance_due or balance
             self._wake.notify_all()
@@ -231,7 +233,7 @@ class Worker:
 
     def _turn(self) -> bool:
         """Do what there is to do now; return whether there may be more."""
-        with self._wake:
+        with self._lock:
             self._woken = False
             is_due, self._balance_due = self._balance_due, False
         if is_due:
@@ -569,14 +571,14 @@ class Worker:
     def _wait(self) -> None:
         """Wait until somebody calls; not for long where others are about to give partitions back."""
         is_short = self.holding.is_short
-        with self._wake:
+        with self._lock:
             if not self._woken and not self._stopping:
                 self._wake.wait(self._seconds / (32 if is_short else 4))
                 self._balance_due = self._balance_due or is_short
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, whoever calls, unless the worker is to end."""
-        with self._wake:
+        with self._lock:
             self._wake.wait_for(lambda: self._stopping, seconds)
 
     def _end(self) -> None:

@@ -21,6 +21,7 @@ from sacho.events import Appended, Write
 from sacho.storage.port import Outcome, Tell
 from sacho.storage.processes import same_process
 from sacho.storage.statistics import CommitObserver, Counting
+from sacho.storage.waking import Wake
 
 MAX_WRITES_PER_COMMIT: Final = 512
 """How many waiting writes one commit takes in at most: it bounds how long the first of them waits for the last."""
@@ -112,7 +113,7 @@ class GroupCommit:
         self._gather_seconds = gather_seconds
         self._awaited = 0
         """How many tickets are waited for, while some are: then nobody goes alone."""
-        self._gathered = threading.Event()
+        self._gathered = Wake()
         self._is_same_process = same_process()
         self.turn = threading.Lock()
         """Held during a commit, and by others for short work beside commits. Taken by `with`, which no Ctrl-C can split."""
@@ -177,7 +178,7 @@ class GroupCommit:
         with self._gate:
             self._closed = True
             self._waiting.put(None)
-            self._gathered.set()
+            self._gathered.call()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self.turn:
@@ -198,7 +199,7 @@ class GroupCommit:
             self._queued += 1
             self._waiting.put(ticket)
             if self._awaited and self._queued >= self._awaited:
-                self._gathered.set()
+                self._gathered.call()
 
     def _serve(self) -> None:
         while (first := self._carried or self._next()) is not None:
@@ -222,7 +223,7 @@ class GroupCommit:
         if not is_complete:
             self._gathered.wait(self._gather_seconds)
         self._awaited = 0
-        self._gathered.clear()
+        self._gathered.wait(0)  # a call that came too late
 
     def _next(self) -> _Ticket | None:
         """Wait for a ticket, or None at the end; wake those whom nobody wakes."""
@@ -261,8 +262,8 @@ class GroupCommit:
             return [failure] * len(writes)
 
     def _run(self, writes: Sequence[Write], since: float) -> list[Outcome]:
-        self._under_way, self._committing = since, threading.get_ident()
         try:
+            self._under_way, self._committing = since, threading.get_ident()
             return self._commit(writes)
         finally:
             self._under_way, self._committing = None, 0

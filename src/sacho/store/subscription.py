@@ -85,7 +85,9 @@ class Subscription:
         self._query = query
         self._scanned = after
         self._ready: deque[RecordedEvent] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        """Taken by `with`, which no Ctrl-C can split; the condition's own `with` can be."""
+        self._changed = threading.Condition(self._lock)
         self._risen = 0
         self._closed = False
         self._ended_by_store = False
@@ -119,7 +121,7 @@ class Subscription:
     def close(self) -> None:
         """End the subscription. Closing twice is fine."""
         self._unlisten()
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
@@ -149,7 +151,7 @@ class Subscription:
 
     def _wait(self, ends: float | None) -> bool:
         """Wait for a wake-up; return False when the time is over."""
-        with self._changed:
+        with self._lock:
             while self._risen <= self._scanned and not self._closed:
                 left = None if ends is None else ends - time.monotonic()
                 if left is not None and left <= 0:
@@ -158,6 +160,6 @@ class Subscription:
         return True
 
     def _wake(self, head: int) -> None:
-        with self._changed:
+        with self._lock:
             self._risen = max(self._risen, head)
             self._changed.notify_all()

@@ -20,6 +20,7 @@ import psycopg
 from sacho.errors import SachoError
 from sacho.storage.postgres.connecting import Connection, connect
 from sacho.storage.wakeups import Wakeups
+from sacho.storage.waking import Wake
 
 if TYPE_CHECKING:
     from sacho.storage.postgres.settings import PostgresSettings
@@ -49,7 +50,7 @@ class Notifier:
         self._settings = settings
         self._channel = channel
         self._position = self._appends = 0
-        self._changed = threading.Event()
+        self._changed = Wake()
         self._closing = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -60,13 +61,12 @@ class Notifier:
         self._appends += 1
         if self._thread is None:
             self._start()
-        if not self._changed.is_set():
-            self._changed.set()
+        self._changed.call()
 
     def close(self) -> None:
         """Tell what is left, and end."""
         self._closing = True
-        self._changed.set()
+        self._changed.call()
         with self._lock:
             if self._thread is not None:
                 self._thread.join()
@@ -81,7 +81,6 @@ class Notifier:
         told, connection = 0, None
         while not self._closing or told < self._position:
             self._changed.wait()
-            self._changed.clear()
             position, appends, self._appends = self._position, self._appends, 0
             try:
                 connection = connection or connect(self._settings)
@@ -93,7 +92,7 @@ class Notifier:
                 connection = None
                 if self._closing:
                     break
-                self._changed.set()
+                self._changed.call()
                 time.sleep(RECONNECT_SECONDS[0])
             time.sleep(min(NOTIFY_SECONDS * appends, LONGEST_NOTIFY_SECONDS))
         if connection is not None:
