@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from sacho.errors import CannotSwitch, UnknownConsumer
 from sacho.reacting.bookkeeping import NO_WORKERS, Bookkeeping, Parked, PartitionRow
-from sacho.reacting.building import NEAR_SECONDS, Builder, class_of
+from sacho.reacting.building import NEAR_SECONDS, Builder, class_of, is_written_by_appends
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named, first_concerning
-from sacho.reacting.projection import Projection, is_inline
+from sacho.reacting.projection import Projection
 from sacho.reacting.removing import remove
 from sacho.reacting.tables import SERVING, STANDBY, Generation
 
@@ -188,7 +188,7 @@ class Administration:
 
     def _status(self, connection: sa.Connection, generation: Generation, state: str, head: int, now: float) -> Status:
         rows = self._books.partitions(connection, generation)
-        if state == SERVING and self._is_inline(generation):
+        if state == SERVING and is_written_by_appends(self._store, self._consumers, generation):
             rows = [row._replace(position=max(row.position, head)) for row in rows]
         parked = self._books.parked(connection, generation)
         position = min((row.position for row in rows), default=0)
@@ -211,11 +211,6 @@ class Administration:
             handled, sum(row.rate for row in rows), _seconds_left(rows, head, now), failed, len(parked) - failed,
             _last_error(rows, parked), partitions,
         )  # fmt: skip
-
-    def _is_inline(self, generation: Generation) -> bool:
-        """Tell whether a build is of a version that is written by appends, so that its checkpoint stays where they began."""
-        consumer = class_of(self._consumers, generation)
-        return consumer is not None and is_inline(consumer)
 
     def _lag_seconds(self, generation: Generation, position: int, head: int) -> float:
         """Return the age of the first event that is not handled, any event where the class is not known; 0 for none."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
 from sacho.reacting.bookkeeping import Bookkeeping
-from sacho.reacting.building import class_of
+from sacho.reacting.building import class_of, is_written_by_appends
 from sacho.reacting.consumer import Consumer, Named, first_concerning
 from sacho.reacting.databases import ViewDatabase, storable
 from sacho.reacting.declaring import EVERY
@@ -179,7 +179,7 @@ class Application:
                 last = self._books.partitions(connection, rows[-1].generation) if rows else []
                 raise ViewNotReady(name, min((one.position for one in last), default=0), self.store.head())
             position = min(one.position for one in self._books.partitions(connection, serving))
-            if self._is_written_by_appends(serving):
+            if is_written_by_appends(self.store, self.consumers, serving):
                 position = max(position, head)
             if issubclass(kind, DocumentView):
                 yield DocumentReader(connection, position, serving, kind)
@@ -272,7 +272,7 @@ class Application:
             if not builds:
                 return False
             serving = next((row.generation for row in builds if row.state == SERVING), None)
-            if serving is not None and self._is_written_by_appends(serving):
+            if serving is not None and is_written_by_appends(self.store, self.consumers, serving):
                 return True
             generation = serving or builds[-1].generation
             partitions = self._books.partitions(connection, generation)
@@ -289,11 +289,6 @@ class Application:
         if self.store.head() < to:
             return False
         return first_concerning(self.store.storage, class_of(self.consumers, serving), after, to) is None
-
-    def _is_written_by_appends(self, serving: Generation) -> bool:
-        """Tell whether a build that serves is inline. Where its class is not known here, the log tells."""
-        found = class_of(self.consumers, serving)
-        return str(serving) in self.store.storage.inline_views() if found is None else is_inline(found)
 
     def _check_parked(self, consumer: Consumer, position: int, key: str | None) -> None:
         """Raise KeyParked if what was waited for lies among the parked events."""

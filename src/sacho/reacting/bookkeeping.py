@@ -468,9 +468,7 @@ class Bookkeeping:
     def unpark_passed(self, connection: sa.Connection, generation: Generation, position: int) -> None:
         """Take an event out of those that are parked, unless a partition is still stopped there."""
         row = and_(_of(parked, generation), parked.c.position == position)
-        connection.execute(
-            select(parked.c.position).where(row).with_for_update()
-        )  # one after the other: the last one sees it
+        connection.execute(select(parked.c.position).where(row).with_for_update())  # in turn: the last one sees it
         stopped = select(partitions.c.partition).where(_of(partitions, generation), partitions.c.stopped_at == position)
         connection.execute(parked.delete().where(row, ~stopped.exists()))
 

@@ -42,6 +42,12 @@ def class_of(consumers: Iterable[Consumer], generation: Generation) -> Consumer 
     return next((one for one in consumers if (one.name, version_of(one)) == generation[:2]), None)
 
 
+def is_written_by_appends(store: EventStore, consumers: Iterable[Consumer], serving: Generation) -> bool:
+    """Tell whether a build that serves is inline. Where its class is not among the consumers, the log tells."""
+    found = class_of(consumers, serving)
+    return str(serving) in store.storage.inline_views() if found is None else is_inline(found)
+
+
 class Builder:
     """What becomes of the builds of one consumer. Its methods are short transactions, safe beside others' at any time."""
 
@@ -209,10 +215,8 @@ class Builder:
     def _check_free(self, connection: sa.Connection, projection: Projection, generation: Generation) -> None:
         """Raise DuplicateConsumer where the database has tables or views of others by the names that a build needs."""
         names = [table.name for table in projection.physical_tables(generation).values()]
-        if not self._books.generations(connection, projection.name):
-            names += [
-                table.name for table in projection.tables.values()
-            ]  # later they are the views of the build before
+        if not self._books.generations(connection, projection.name):  # else they are the views of the build before
+            names += [table.name for table in projection.tables.values()]
         inspector, schema = sa.inspect(connection), self._books.database.schema
         there = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
         for name in names:

@@ -234,9 +234,9 @@ def _prepare_sqlite(connection: Any) -> None:
 def _settings(schema: str | None, *, is_writing: bool) -> dict[str, str]:
     """Return what is set for a session on PostgreSQL."""
     found = {} if schema is None else {"search_path": f'"{schema}", public'}
-    return (
-        {**found, "synchronous_commit": "off", "idle_in_transaction_session_timeout": "'5s'"} if is_writing else found
-    )
+    if is_writing:
+        found |= {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "'5s'"}
+    return found
 
 
 def _prepare_postgres(settings: dict[str, str], *, is_writing: bool) -> Callable[[Any, Any], None]:

@@ -19,8 +19,9 @@ class Wake:
 
     def call(self) -> None:
         """Wake the thread that waits, or that will wait next."""
-        with suppress(RuntimeError):  # it has been called already
-            self._lock.release()
+        if self._lock.locked():
+            with suppress(RuntimeError):  # somebody else has called just now
+                self._lock.release()
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait for a call, so many seconds at most if a timeout is given; return whether there was one."""
