@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sacho.errors import DuplicateEventType, UnregisteredEvent
+from sacho.events.builtin import BUILT_IN
 from sacho.events.declaring import DEFAULT_TYPES, Declaration, declaration_of
 
 
 class Registry:
     """The event classes that a store can write and read, by type name.
 
-    `Registry(SeatsReserved, SeatsReleased)` knows just these; hand it to `connect(url, registry=...)`.
+    `Registry(SeatsReserved, SeatsReleased)` knows just these, and Sacho's own; hand it to `connect(url, registry=...)`.
     """
 
     def __init__(self, *classes: type) -> None:
         self._classes: dict[str, type] = {}
-        for cls in classes:
+        for cls in (*BUILT_IN, *classes):
             self.add(cls)
 
     def add(self, cls: type) -> None:
@@ -43,7 +44,7 @@ class Registry:
         return declared
 
     def __iter__(self) -> Iterator[type]:
-        return iter(self._classes.values())
+        return (cls for cls in self._classes.values() if cls not in BUILT_IN)
 
     def __contains__(self, cls: object) -> bool:
         return any(cls is known for known in self._classes.values())
