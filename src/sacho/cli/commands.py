@@ -33,6 +33,7 @@ RUN_HELP: Final = """Run the consumers of an application, until SIGTERM or Ctrl-
 Any number of processes may run the same application: they share its partitions.
 """
 PROJECTIONS_HELP: Final = "See how consumers and projections stand, and mend them."
+PROCESSES_HELP: Final = "See which processes run, are done or stuck, look into one, and have it tried again."
 
 EXPECTED: Final[dict[str, ExpectedVersion]] = {"any": ANY, "none": NO_STREAM, "exists": EXISTS}
 
@@ -186,6 +187,7 @@ app.command(new_epoch, name="new-epoch")
 # by name, since they import the database library of the views, which no other command waits for
 app.command("sacho.cli.running:run", name="run", help=RUN_HELP)
 app.command("sacho.cli.running:projections", name="projections", help=PROJECTIONS_HELP)
+app.command("sacho.cli.processes:processes", name="processes", help=PROCESSES_HELP)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -102,5 +102,7 @@ def with_globals_last(arguments: Sequence[str]) -> list[str]:
         if name not in _GLOBAL:
             break
         count += 1 if mark else _GLOBAL[name]
-    words = count + (2 if arguments[count : count + 1] == ["projections"] else 1)  # a group's command has two words
+    words = count + (
+        2 if arguments[count : count + 1] in (["projections"], ["processes"]) else 1
+    )  # a group's command has two words
     return [*arguments[count:words], *arguments[:count], *arguments[words:]]

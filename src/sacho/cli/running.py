@@ -71,14 +71,14 @@ def run(
 ) -> None:
     """Run the consumers of an application; what users are told of it stands in `sacho.cli.commands`."""
     stopping = threading.Event()
-    with _opened(application) as app, _signals(stopping), _watched(app) if once else nullcontext(), _told():
+    with application_of(application) as app, _signals(stopping), _watched(app) if once else nullcontext(), _told():
         app.run(once=once, stopping=stopping)
 
 
 @projections.command
 def status(*, app: App, json: Json = False) -> None:
     """Show how every consumer stands: position, how far behind, what is parked, who works on it."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         found = opened.administration.status()
     if json:
         say_lines(
@@ -92,7 +92,7 @@ def status(*, app: App, json: Json = False) -> None:
 @projections.command
 def parked(consumer: Consumer, *, app: App, json: Json = False) -> None:
     """List the parked events of a consumer, and those that wait behind them."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         found = opened.administration.parked(consumer)
     if json:
         say_lines(as_json(one._asdict()) for one in found)
@@ -106,7 +106,7 @@ def parked(consumer: Consumer, *, app: App, json: Json = False) -> None:
 @projections.command
 def show(consumer: Consumer, position: int, *, app: App) -> None:
     """Show a parked event with its data, its error and traceback."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         found = [one for one in opened.administration.parked(consumer) if one.position == position]
         events = list(opened.store.read_all(after=position - 1, to=position, raw=True)) if found else []
     if not found:
@@ -121,7 +121,7 @@ def show(consumer: Consumer, position: int, *, app: App) -> None:
 @projections.command
 def retry(consumer: Consumer, position: int | None = None, *, app: App) -> None:
     """Have a parked event tried again, or all of them, by whoever runs the consumer."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         count = opened.administration.retry(consumer, position)
     say(f"{count} event{'s' * (count != 1)} will be tried again by the runner")
 
@@ -129,7 +129,7 @@ def retry(consumer: Consumer, position: int | None = None, *, app: App) -> None:
 @projections.command
 def drop(consumer: Consumer, position: int, *, app: App) -> None:
     """Leave a parked event out of the view for good; what waits behind it goes on."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         opened.administration.drop(consumer, position)
     say(f"the event at position {position} will be left out")
 
@@ -137,7 +137,7 @@ def drop(consumer: Consumer, position: int, *, app: App) -> None:
 @projections.command
 def rebuild(consumer: Consumer, *, app: App) -> None:
     """Build a projection again beside the one that serves; it takes over once it has caught up."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         generation = opened.administration.rebuild(consumer)
     say(f"{generation} will be built by the runner, and take over")
 
@@ -145,7 +145,7 @@ def rebuild(consumer: Consumer, *, app: App) -> None:
 @projections.command
 def switch(consumer: Consumer, version: int, *, app: App, build: Build = None) -> None:
     """Let another version of a projection take over, once it has caught up."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         generation = opened.administration.switch(consumer, version, build)
     say(f"{generation} takes over, once it has caught up")
 
@@ -155,7 +155,7 @@ def compare(
     consumer: Consumer, old: int | None = None, new: int | None = None, *, app: App, json: Json = False
 ) -> None:
     """Show what a new version of a projection has otherwise than the one that serves."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         found = opened.administration.compare(consumer, old, new)
     facts = {"old": f"{found.old} at {found.position_old}", "new": f"{found.new} at {found.position_new}"}
     if json:
@@ -178,7 +178,7 @@ def compare(
 @projections.command
 def accept(consumer: Consumer, *, app: App) -> None:
     """Take the consumer and the log as they are now for those that its checkpoints belong to."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         opened.administration.accept(consumer)
     say(f"{consumer} is accepted as it is")
 
@@ -186,13 +186,13 @@ def accept(consumer: Consumer, *, app: App) -> None:
 @projections.command
 def remove(consumer: Consumer, version: int, *, app: App, build: Build = None) -> None:
     """Remove the tables and checkpoints of a version that does not serve, or of one build of it."""
-    with _opened(app) as opened:
+    with application_of(app) as opened:
         gone = opened.administration.remove(consumer, version, build)
     say(f"removed: {', '.join(map(str, gone))}")
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[Application]:
+def application_of(name: str) -> Iterator[Application]:
     """Import and open an application. Raises InvalidURL for a name that cannot be meant."""
     module_name, mark, attribute = name.partition(":")
     if not mark or not module_name or not attribute:

@@ -9,16 +9,19 @@ from sacho.errors.base import SachoError
 __all__ = [
     "CannotSwitch",
     "CheckpointAhead",
+    "CommandFailed",
     "ConsumerStopped",
     "DuplicateConsumer",
     "ForeignCheckpoint",
     "InvalidConsumer",
+    "InvalidReaction",
     "KeyParked",
     "LeaseLost",
     "PartitionsDiffer",
     "ProjectionChanged",
     "ReactingError",
     "UnknownConsumer",
+    "UnknownProcess",
     "ViewNotReady",
     "ViewsUnreachable",
 ]
@@ -150,6 +153,43 @@ class KeyParked(ReactingError):
         self.position = position
         self.reason = reason
         super().__init__(f"{consumer} has parked key {key!r} at position {position}: {reason}")
+
+
+class UnknownProcess(ReactingError, LookupError):
+    """An event for a process that was never begun. Carries `process` (the kind), `key` and `type`."""
+
+    is_final = True
+
+    def __init__(self, process: str, key: str, type: str) -> None:
+        self.process = process
+        self.key = key
+        self.type = type
+        super().__init__(
+            f"there is no process {key!r} of {process}, for which {type!r} came; if it may begin one, mark its method by "
+            "@starts; if it is for none of this kind, let its key be None"
+        )
+
+
+class InvalidReaction(ReactingError, TypeError):
+    """A process manager did what cannot be meant. Carries `process` (the kind), `reaction` and `reason`."""
+
+    def __init__(self, process: str, reaction: object, reason: str) -> None:
+        self.process = process
+        self.reaction = reaction
+        self.reason = reason
+        super().__init__(f"{process} yielded {reaction!r}: {reason}")
+
+
+class CommandFailed(ReactingError):
+    """A command that a process sent, or that was stored, cannot be handled. Carries `command`, `command_id` and `reason`."""
+
+    is_final = True
+
+    def __init__(self, command: str, command_id: str, reason: str) -> None:
+        self.command = command
+        self.command_id = command_id
+        self.reason = reason
+        super().__init__(f"command {command} ({command_id}) was not handled: {reason}")
 
 
 class ViewNotReady(ReactingError):

@@ -12,6 +12,7 @@ from sacho.events.builtin import (
     SentCommand,
     command_stream,
     deadline_stream,
+    refusal_stream,
 )
 from sacho.events.declaring import Declaration, Event, declaration_of, event, type_name_of
 from sacho.events.encoded import EncodedEvent, StreamWrite, Write
@@ -51,6 +52,7 @@ __all__ = [
     "deadline_stream",
     "declaration_of",
     "event",
+    "refusal_stream",
     "stream_id",
     "type_name_of",
 ]

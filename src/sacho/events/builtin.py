@@ -15,6 +15,7 @@ from sacho.events.naming import stream_id
 
 COMMAND_CATEGORY = "sacho_command"
 DEADLINE_CATEGORY = "sacho_deadline"
+REFUSAL_CATEGORY = "sacho_refusal"
 
 
 def command_stream(command_id: str) -> str:
@@ -25,6 +26,11 @@ def command_stream(command_id: str) -> str:
 def deadline_stream(process_stream: str) -> str:
     """Return the stream of the deadlines of a process that have passed."""
     return stream_id(DEADLINE_CATEGORY, process_stream)
+
+
+def refusal_stream(process_stream: str) -> str:
+    """Return the stream of the commands of a process that were refused."""
+    return stream_id(REFUSAL_CATEGORY, process_stream)
 
 
 class CommandStored(Event, type="sacho.command-stored"):
@@ -91,7 +97,7 @@ class ProcessAdvanced(Event, type="sacho.process-advanced"):
     is_done: bool = False
 
 
-class DeadlinePassed(Event, type="sacho.deadline-passed"):
+class DeadlinePassed(Event, type="sacho.deadline-passed", tags=("process:{process}",)):
     """The time of a deadline of a process has come. `set_by` is the version of the process's stream that set it."""
 
     process: str
@@ -101,7 +107,7 @@ class DeadlinePassed(Event, type="sacho.deadline-passed"):
     set_by: int
 
 
-class CommandTurnedDown(Event, type="sacho.command-turned-down"):
+class CommandTurnedDown(Event, type="sacho.command-turned-down", tags=("process:{process}",)):
     """A command that a process sent was refused: `error` is the type of the refusal, `reason` what it said."""
 
     process: str

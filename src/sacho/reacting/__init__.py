@@ -1,4 +1,4 @@
-"""The read side: consumers and projections, driven by one runner, with checkpoints, leases, retries and parked events."""
+"""What reacts to events: consumers, projections and process managers, driven by one runner; checkpoints, leases, parked events."""
 
 from sacho.reacting.administration import Administration, PartitionStatus, Status
 from sacho.reacting.application import Application
@@ -10,6 +10,21 @@ from sacho.reacting.declaring import handles
 from sacho.reacting.documents import Documents, DocumentView, EntityView
 from sacho.reacting.folding import Folded, fold
 from sacho.reacting.handled import HandledIds
+from sacho.reacting.processes import (
+    Become,
+    CancelDeadline,
+    Done,
+    Moment,
+    ProcessManager,
+    Reaction,
+    Send,
+    SetDeadline,
+    continues,
+    on_deadline,
+    on_refusal,
+    starts,
+)
+from sacho.reacting.processes.overview import ProcessDetail, Processes, ProcessStatus
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import Generation
@@ -18,6 +33,8 @@ from sacho.reacting.viewing import DocumentReader, View
 __all__ = [
     "Administration",
     "Application",
+    "Become",
+    "CancelDeadline",
     "Changes",
     "Comparison",
     "Consumer",
@@ -26,17 +43,30 @@ __all__ = [
     "DocumentReader",
     "DocumentView",
     "Documents",
+    "Done",
     "EntityView",
     "Folded",
     "Generation",
     "HandledIds",
+    "Moment",
     "Parked",
     "PartitionStatus",
+    "ProcessDetail",
+    "ProcessManager",
+    "ProcessStatus",
+    "Processes",
     "Projection",
+    "Reaction",
     "Runner",
+    "Send",
+    "SetDeadline",
     "Status",
     "TableComparison",
     "View",
+    "continues",
     "fold",
     "handles",
+    "on_deadline",
+    "on_refusal",
+    "starts",
 ]

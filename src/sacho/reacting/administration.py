@@ -13,6 +13,7 @@ from sacho.reacting.bookkeeping import NO_WORKERS, Bookkeeping, Parked, Partitio
 from sacho.reacting.building import NEAR_SECONDS, Builder, class_of, is_written_by_appends
 from sacho.reacting.comparing import Comparison, compare
 from sacho.reacting.consumer import Consumer, Named, first_concerning
+from sacho.reacting.processes.overview import Processes
 from sacho.reacting.projection import Projection
 from sacho.reacting.removing import remove
 from sacho.reacting.tables import SERVING, STANDBY, Generation
@@ -101,6 +102,16 @@ class Administration:
     def drop(self, consumer: Named, position: int) -> int:
         """Ask that a parked event be left out of the view for good; those that wait behind it go on."""
         return self._ask(consumer, position, "drop")
+
+    @property
+    def processes(self) -> Processes:
+        """What is asked of processes and done to them: which run or are stuck, one of them in detail, to retry one."""
+
+        def ask(consumer: str, positions: Sequence[int]) -> None:
+            for position in positions:
+                self.retry(consumer, position)
+
+        return Processes(self._store, self._books, self._consumers, ask)
 
     def rebuild(self, consumer: Named) -> Generation:
         """Begin to build a projection again, beside the build that serves, which it takes over from; return the new build."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import sqlalchemy as sa
 
+from sacho.deciding.bus import CommandBus
 from sacho.errors import ConsumerStopped, DuplicateConsumer, InvalidConsumer, KeyParked, UnknownConsumer, ViewNotReady
 from sacho.reacting.administration import Administration
+from sacho.reacting.agenda import Agenda
 from sacho.reacting.bookkeeping import Bookkeeping
 from sacho.reacting.building import class_of, is_written_by_appends
 from sacho.reacting.consumer import Consumer, Named, first_concerning
@@ -20,9 +22,12 @@ from sacho.reacting.databases import ViewDatabase, storable
 from sacho.reacting.declaring import EVERY
 from sacho.reacting.documents import DocumentView
 from sacho.reacting.inline import attach
+from sacho.reacting.processes.process_manager import ProcessManager
 from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.runner import LEASE_SECONDS, Runner
+from sacho.reacting.sending import Commands
 from sacho.reacting.tables import SERVING, Generation
+from sacho.reacting.taking import Clock, utc_now
 from sacho.reacting.viewing import DocumentReader, View
 from sacho.reacting.worker import Worker
 from sacho.store import connect
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from sacho.deciding.bus import Authorise, ChainStep, Route
     from sacho.schema import Registry
     from sacho.store import EventStore
 
@@ -47,7 +53,11 @@ class Application:
     `store` is the URL of the event store, or one that is open; `views` the URL of the database of the views, beside the
     log if left out. `consumers` are classes, or objects of them. Use it as a context manager, or `close()` it.
 
-    Raises InvalidConsumer, DuplicateConsumer; what `connect` raises.
+    `routes` say who handles which commands: then there is a `bus`, commands may be stored for later, and process managers
+    among the consumers may send them; `authorise` and `steps` are the bus's. `clock` tells the present, in UTC, to what is
+    due at a time.
+
+    Raises InvalidConsumer, DuplicateConsumer, DuplicateRoute; what `connect` raises.
     """
 
     def __init__(
@@ -55,12 +65,18 @@ class Application:
         store: str | EventStore,
         *,
         consumers: Iterable[Consumer | type[Consumer]] = (),
+        routes: Iterable[Route] = (),
+        authorise: Authorise | None = None,
+        steps: Iterable[ChainStep] = (),
         views: str | None = None,
+        clock: Clock = utc_now,
         registry: Registry | None = None,
         require: Iterable[str] = (),
     ) -> None:
-        self.consumers = _checked(consumers)
-        """The consumers, in order."""
+        routes = tuple(routes)
+        self.consumers = _checked(_with_own(_checked(consumers), routes))
+        """The consumers, in order; last those of Sacho itself, where commands are routed."""
+        self.clock = clock
         self._owns_store = isinstance(store, str)
         self.store = connect(store, registry=registry, require=require) if isinstance(store, str) else store
         with ExitStack() as opened:
@@ -76,12 +92,20 @@ class Application:
                 [one for one in self.consumers if isinstance(one, Projection) and is_inline(one)],
             )
             opened.pop_all()
+        self._bus = CommandBus(self.store, routes, authorise=authorise, steps=steps) if routes else None
         self._books = Bookkeeping(self.views)
         self._is_prepared = False
         self._runners: list[Runner] = []
         self._lock = threading.Lock()
         """Taken by `with`, which no Ctrl-C can split; the condition's own `with` can be."""
         self._moved = threading.Condition(self._lock)
+
+    @property
+    def bus(self) -> CommandBus:
+        """The command bus, by the routes that were given. Raises InvalidConsumer where there were none."""
+        if self._bus is None:
+            raise InvalidConsumer("the application", "routes no commands; give it routes=[route(...)]")
+        return self._bus
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -98,7 +122,14 @@ class Application:
         """
         self.prepare()
         runner = Runner(
-            self.store, self._books, self.consumers, lease_seconds=lease_seconds, moved=self._told, loop=loop
+            self.store,
+            self._books,
+            self.consumers,
+            lease_seconds=lease_seconds,
+            moved=self._told,
+            bus=self._bus,
+            clock=self.clock,
+            loop=loop,
         )
         self._runners.append(runner)
         try:
@@ -302,6 +333,17 @@ class Application:
         if ours:
             first = next((row for row in rows if row.error), ours[0])
             raise KeyParked(consumer.name, first.key, first.position, first.error or "")
+
+
+def _with_own(consumers: Sequence[Consumer], routes: Sequence[Route]) -> Sequence[Consumer]:
+    """Return the consumers with those that send commands and call what is due. Raises InvalidConsumer."""
+    managers = [one for one in consumers if isinstance(one, ProcessManager)]
+    if managers and not routes:
+        raise InvalidConsumer(
+            type(managers[0]).__qualname__,
+            "sends commands, and the application routes none; give it routes=[route(...)]",
+        )
+    return [*consumers, Commands(managers), Agenda()] if routes else consumers
 
 
 def _checked(consumers: Iterable[Consumer | type[Consumer]]) -> Sequence[Consumer]:

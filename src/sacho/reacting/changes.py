@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sacho.errors import InvalidConsumer
 from sacho.events import RecordedEvent
 from sacho.reacting.databases import took_too_long
-from sacho.reacting.taking import Commits, HandlerFailed, failure
+from sacho.reacting.taking import Commits, HandlerFailed, Taking, failure
 
 if TYPE_CHECKING:
     from sacho.reacting.projection import Projection
@@ -24,10 +24,8 @@ TOO_LONG: Final = "the server ended the transaction: after a lookup behind a cha
 Change: TypeAlias = tuple[sa.Executable, Mapping[str, Any] | None]
 
 
-class Changes:
+class Changes(Taking):
     """What a handler of a projection is given: `execute` statements, `fetch` rows, do something `after_commit`."""
-
-    acts_at_once = False
 
     def __init__(self, projection: Projection, commits: Commits) -> None:
         self._projection = projection

@@ -16,6 +16,7 @@ from sacho.deciding import Retry
 from sacho.errors import InvalidConsumer
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.declaring import EVERY, Handler, checked_name, code_of, default_name, fingerprint, handlers_of
+from sacho.reacting.taking import Acting, Commits, Surroundings, Taking
 from sacho.store.ids import derived_id
 
 if TYPE_CHECKING:
@@ -100,6 +101,14 @@ class Consumer:
         """Return the method for a type of event, or None."""
         found = self.handlers.get(type) or self.handlers.get(EVERY)
         return None if found is None else getattr(self, found.method)
+
+    def concerns(self, recorded: RecordedEvent) -> bool:
+        """Tell whether an event that the query finds concerns the consumer. One that does not is passed over."""
+        return True
+
+    def taking(self, commits: Commits, here: Surroundings) -> Taking:
+        """Return what takes events in for this consumer, in its worker (`commits`) and its application (`here`)."""
+        return Acting(self, here.loop)
 
     def delivery(self, recorded: RecordedEvent) -> Delivery:
         """Return an event with the id of its message to this consumer."""

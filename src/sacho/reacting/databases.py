@@ -19,7 +19,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from sacho.errors import InvalidInput, InvalidURL, MissingExtra, StoreForked, ViewsUnreachable
+from sacho.errors import (
+    InvalidInput,
+    InvalidURL,
+    MissingExtra,
+    StorageBusy,
+    StorageFull,
+    StorageUnreachable,
+    StoreForked,
+    ViewsUnreachable,
+)
 from sacho.storage.busy import primary_code, until_free
 from sacho.storage.processes import same_process
 from sacho.store.connecting import StoreURL, sqlite_path
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 BUSY_SECONDS: Final = 30.0
 CHANGES_AT_ONCE: Final = {"sqlite": 20_000, "postgresql": 1_000}
 """How many changes one transaction is for. PostgreSQL slows down where one transaction changes a row again and again."""
+PASSING: Final = (ViewsUnreachable, StorageBusy, StorageFull, StorageUnreachable)
 _PASSING_SQLITE: Final = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -161,9 +171,9 @@ _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgr
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether a database failed for a reason that lies outside of the statement: it is down, full, locked, in a deadlock."""
+    """Tell whether a database or log failed for a reason that lies outside of what was asked: it is down, full, locked."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, ViewsUnreachable) or (isinstance(error, SQLAlchemyError) and "QueuePool" in str(error))
+        return isinstance(error, PASSING) or (isinstance(error, SQLAlchemyError) and "QueuePool" in str(error))
     if error.connection_invalidated:
         return True
     original: Any = error.orig

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from sacho.errors import InvalidConsumer, InvalidName
 from sacho.events import type_name_of
@@ -72,6 +72,15 @@ def handlers_of(cls: type) -> dict[str, Handler]:
                 own[type] = name
                 found[type] = Handler(name, handled.key if handled else None)
     return found
+
+
+def class_parameter(cls: type) -> Any:
+    """Return what a generic class was declared with, `Order` of `DocumentView[Order]`, or None."""
+    for base in getattr(cls, "__orig_bases__", ()):
+        arguments = get_args(base)
+        if arguments and not isinstance(arguments[0], TypeVar):
+            return arguments[0]
+    return None
 
 
 def default_name(cls: type) -> str:

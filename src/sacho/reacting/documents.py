@@ -22,9 +22,9 @@ from sacho.errors import InvalidConsumer, InvalidQuery
 from sacho.events import Query, QueryItem, RecordedEvent
 from sacho.reacting.columns import column_type_of
 from sacho.reacting.databases import insert_into, is_passing
-from sacho.reacting.declaring import Handler, code_of, default_name
+from sacho.reacting.declaring import Handler, class_parameter, code_of, default_name
 from sacho.reacting.projection import Projection
-from sacho.reacting.taking import Commits, Taking, failure
+from sacho.reacting.taking import Commits, Surroundings, Taking, failure
 
 D = TypeVar("D")
 S = TypeVar("S")
@@ -60,7 +60,7 @@ class DocumentView(Projection, Generic[D]):
         if cls.__module__ == __name__:
             return
         if getattr(cls, "document", None) is None:
-            cls.document = _parameter(cls)
+            cls.document = class_parameter(cls)
         if cls.document is None:
             raise InvalidConsumer(
                 cls.__qualname__, "does not say what its documents are: class Orders(DocumentView[Order])"
@@ -87,7 +87,7 @@ class DocumentView(Projection, Generic[D]):
         """Return what the events, the table and the documents are."""
         return [*super().shape(), msgspec.json.schema(cls.document)]
 
-    def taking(self, commits: Commits) -> Taking:
+    def taking(self, commits: Commits, here: Surroundings | None = None) -> Taking:
         """Return what takes events in for this view."""
         return Documents(self, commits)
 
@@ -123,10 +123,8 @@ class EntityView(DocumentView[S]):
             documents.put(stream, decider.evolve(decider.initial if state is None else state, event))
 
 
-class Documents(Generic[D]):
+class Documents(Taking, Generic[D]):
     """The documents of a view, as a handler sees them: `get`, `put`, `delete` and `find`, with all changes so far."""
-
-    acts_at_once = False
 
     def __init__(self, view: DocumentView[D], commits: Commits) -> None:
         self._view = view
@@ -322,15 +320,6 @@ def _key_of(handler: Handler) -> Callable[[Any], str] | None:
         return lambda event: found if type(found := get(event)) is str else str(found)
     function = handler.key
     return lambda event: str(function(event))
-
-
-def _parameter(cls: type) -> Any:
-    """Return the class of the documents that a view was declared with: `DocumentView[Order]`."""
-    for base in getattr(cls, "__orig_bases__", ()):
-        arguments = get_args(base)
-        if arguments and not isinstance(arguments[0], TypeVar):
-            return arguments[0]
-    return None
 
 
 def _table(cls: type[DocumentView[Any]]) -> sa.Table:

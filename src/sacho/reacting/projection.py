@@ -17,7 +17,7 @@ from sacho.reacting.changes import Changes
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.databases import insert_into
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import Commits, Taking
+from sacho.reacting.taking import Commits, Surroundings, Taking
 
 MOST_CHARACTERS = 48
 """How long a table's name may be, so that its version fits behind it."""
@@ -118,7 +118,7 @@ class Projection(Consumer):
         """Return the tables of one build, by the names of the attributes."""
         return {name: _renamed(table, generation.suffix, schema) for name, table in cls.tables.items()}
 
-    def taking(self, commits: Commits) -> Taking:
+    def taking(self, commits: Commits, here: Surroundings | None = None) -> Taking:
         """Return what takes events in for this projection, which is bound to its tables."""
         return Changes(self, commits)
 

@@ -22,10 +22,11 @@ from sacho.reacting.building import NEAR_SECONDS, Builder, version_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.projection import Projection, is_inline
 from sacho.reacting.tables import IN_THE_MAKING, SERVING, SWITCHING, Generation
-from sacho.reacting.taking import Acting, Taking
+from sacho.reacting.taking import Clock, Surroundings, Taking, utc_now
 from sacho.reacting.worker import Worker
 
 if TYPE_CHECKING:
+    from sacho.deciding.bus import CommandBus
     from sacho.store import EventStore
 
 logger = logging.getLogger("sacho.reacting")
@@ -45,6 +46,8 @@ class Runner:
         *,
         lease_seconds: float = LEASE_SECONDS,
         moved: Callable[[Worker], None],
+        bus: CommandBus | None = None,
+        clock: Clock = utc_now,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -54,6 +57,8 @@ class Runner:
         self._builders = [Builder(store, books, consumer) for consumer in consumers]
         self._seconds = lease_seconds
         self._moved = moved
+        self._bus = bus
+        self._clock = clock
         self._loop = loop
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._workers: dict[Generation, tuple[Worker, threading.Thread]] = {}
@@ -256,8 +261,7 @@ class Runner:
         return worker, thread
 
     def _taking(self, worker: Worker) -> Taking:
-        consumer = worker.consumer
-        return consumer.taking(worker) if isinstance(consumer, Projection) else Acting(consumer, self._given_loop)
+        return worker.consumer.taking(worker, Surroundings(self._store, self._bus, self._clock, self._given_loop))
 
     def _caught_up(self, worker: Worker, head: int) -> None:
         """Let a build take over that has come near the log's head, unless it waits to be told to."""

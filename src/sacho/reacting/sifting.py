@@ -22,9 +22,23 @@ class Sifting:
     def __init__(self, store: EventStore, consumer: Consumer) -> None:
         self._store = store
         self._consumer = consumer
+        self._concerns_all = type(consumer).concerns is Consumer.concerns
 
     def events(self, rows: Sequence[Row]) -> list[RecordedEvent]:
-        """Return rows as events; one that has no class, or does not fit it, comes raw, if it is to be handled at all."""
+        """Return rows as the events that concern the consumer.
+
+        One that has no class, or does not fit it, comes raw, if it is to be handled at all.
+        """
+        events = self._decoded(rows)
+        return events if self._concerns_all else [one for one in events if self._concerned(one)]
+
+    def _concerned(self, recorded: RecordedEvent) -> bool:
+        try:
+            return self._consumer.concerns(recorded)
+        except Exception:  # it cannot be told, and so it fails where it is handled
+            return True
+
+    def _decoded(self, rows: Sequence[Row]) -> list[RecordedEvent]:
         page, raw = self._store.decoding(raw=False).page, self._store.decoding(raw=True).page
         stream = self._consumer.stream
         if stream is not None:

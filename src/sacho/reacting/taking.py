@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from traceback import format_exception
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from sacho.errors import LeaseLost
 from sacho.events import RecordedEvent
-from sacho.reacting.consumer import Consumer
 from sacho.reacting.databases import is_passing, storable
+
+if TYPE_CHECKING:
+    from sacho.deciding.bus import CommandBus
+    from sacho.reacting.consumer import Consumer
+    from sacho.store import EventStore
 
 
 class HandlerFailed(Exception):
@@ -48,6 +53,11 @@ def failure(error: BaseException, recorded: RecordedEvent) -> BaseException:
     return failed
 
 
+def waiting_or_failure(error: BaseException, recorded: RecordedEvent) -> BaseException:
+    """Return what a taking that acts at once is to raise: HandlerWaits where what it acts on does not answer."""
+    return HandlerWaits(recorded, error) if is_passing(error) else failure(error, recorded)
+
+
 def said(error: BaseException) -> str:
     """Return an error in one line."""
     try:
@@ -75,18 +85,24 @@ class Commits(Protocol):
         """Give a connection for reading, as a context manager."""
 
 
-class Taking(Protocol):
+class Taking:
     """What the worker drives."""
 
-    acts_at_once: bool
-    """Whether what was taken has happened, committed or not."""
+    acts_at_once = False
+    """Whether what was taken has happened, committed or not, and cannot be taken back nor told apart from a second time."""
 
     @property
     def size(self) -> int:
         """How many changes wait to be written."""
+        return 0
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
         """Handle events in order. Raises HandlerFailed."""
+        raise NotImplementedError(f"{type(self).__name__} has no take()")
+
+    def tick(self) -> float | None:
+        """Do what is due by the clock; return after how many seconds to ask again at the latest, None: when events come."""
+        return None
 
     def write(self, connection: sa.Connection) -> None:
         """Write what was gathered."""
@@ -99,13 +115,28 @@ class Taking(Protocol):
 
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
+Clock = Callable[[], datetime]
+"""Returns the present, in UTC."""
 
 
-class Acting:
+def utc_now() -> datetime:
+    """Return the present by this machine's clock."""
+    return datetime.now(UTC)
+
+
+class Surroundings(NamedTuple):
+    """What an application gives to what reacts in it. `bus` is None where it routes no commands."""
+
+    store: EventStore
+    bus: CommandBus | None
+    clock: Clock
+    loop: Loop
+
+
+class Acting(Taking):
     """Takes events for a plain consumer: calls its methods, awaits those of asyncio in the loop."""
 
     acts_at_once = True
-    size = 0
 
     def __init__(self, consumer: Consumer, loop: Loop) -> None:
         self._consumer = consumer
@@ -122,18 +153,7 @@ class Acting:
                 if inspect.iscoroutine(result):
                     asyncio.run_coroutine_threadsafe(_contained(result), self._loop()).result()
             except BaseException as error:
-                if is_passing(error):
-                    raise HandlerWaits(recorded, error) from error
-                raise failure(error, recorded) from error
-
-    def write(self, connection: sa.Connection) -> None:
-        """Write nothing: all has been done."""
-
-    def committed(self) -> None:
-        """Nothing waits for this."""
-
-    def discard(self) -> None:
-        """Nothing is gathered."""
+                raise waiting_or_failure(error, recorded) from error
 
 
 async def _contained(handling: Coroutine[Any, Any, object]) -> None:

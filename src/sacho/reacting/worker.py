@@ -10,8 +10,8 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from sacho.reacting.pace import MOST_AT_ONCE, Pace, Slices
 from sacho.reacting.sifting import Sifting
 from sacho.reacting.tables import Generation
 from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said, traced
+from sacho.reacting.transacting import OpenTransaction
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -96,8 +97,8 @@ class Worker:
         """The position of the parked event that is handled again, until it is committed."""
         self._is_asked = False
         self._balance_due = True
-        self._connection: Any = None
-        self._transaction: Any = None
+        self._open = OpenTransaction(books.database)
+        self._tick_in: float | None = None
         self._lock = threading.Lock()
         """Taken by `with`, which no Ctrl-C of whoever appends can split; the condition's own `with` can be."""
         self._wake = threading.Condition(self._lock)
@@ -166,23 +167,23 @@ class Worker:
         """Write what was gathered, with the checkpoints at a position, if the leases still hold."""
         self._count(position)
         leases = self.holding.active()
-        is_idle = not (self._taking.size or self._handled or self._held_rows or self._connection or self._unparking)
+        is_idle = not (self._taking.size or self._handled or self._held_rows or self._open.is_open or self._unparking)
         if is_idle and not self.is_building and time.monotonic() - self._saved_at < LAZY_SECONDS:
             self.holding.passed = max(self.holding.passed, position)
             self._moved(self)
             return
         self._pace.note(self._handled, max(0, position - min((lease.position for lease in leases), default=position)))
         try:
-            connection = self._opened()
+            connection = self._open.connection()
             self._books.advance(connection, self.generation, leases, position, self._handled, self._pace, self._seconds)
             if self._unparking is not None:
                 self._books.unpark(connection, self.generation, self._unparking)
             self._taking.write(connection)
             held = [row for row in self._held_rows if row["position"] <= position]
             self._books.park(connection, self.generation, held)
-            self._close(None)
+            self._open.end(None)
         except BaseException as error:
-            self._close(error)
+            self._open.end(error)
             if isinstance(error, ReactingError) or is_passing(error) or not isinstance(error, Exception):
                 raise
             raise CommitFailed from error
@@ -194,40 +195,15 @@ class Worker:
 
     def begin(self) -> sa.Connection:
         """Begin the transaction that the next commit ends, sure of the leases."""
-        is_new = self._connection is None
-        connection = self._opened()
+        is_new = not self._open.is_open
+        connection = self._open.connection()
         if is_new:
             self._books.hold(connection, self.generation, self.holding.active())
         return connection
 
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         """Give a connection for reading: within the open transaction, if there is one."""
-        if self._connection is not None:
-            yield self._connection
-        else:
-            with self._books.database.reading() as connection:
-                yield connection
-
-    def _opened(self) -> sa.Connection:
-        """Return the connection of the open transaction, or of a new one."""
-        if self._connection is None:
-            transaction = self._books.database.writing()
-            connection = transaction.__enter__()
-            self._transaction, self._connection = transaction, connection
-        found: sa.Connection = self._connection
-        return found
-
-    def _close(self, error: BaseException | None) -> None:
-        """End the open transaction: commit it, or roll it back for an error."""
-        transaction, self._transaction, self._connection = self._transaction, None, None
-        if transaction is None:
-            return
-        if error is None:
-            transaction.__exit__(None, None, None)
-        else:
-            with suppress(BaseException):
-                transaction.__exit__(type(error), error, None)
+        return self._open.reading()
 
     # --- a turn ---------------------------------------------------------------------------------------
 
@@ -245,6 +221,7 @@ class Worker:
         if not active:
             return False
         head, low = self._store.head(), self.holding.low()
+        self._tick(low)
         if head <= low:
             if is_due:
                 self.commit(low)
@@ -262,6 +239,13 @@ class Worker:
             self.commit(waits.recorded.position - 1)  # what was done before it is not to be done again each time
             raise
         return True
+
+    def _tick(self, low: int) -> None:
+        """Let what is due by the clock be done, where that is this worker's."""
+        if not self.is_building:
+            self._tick_in = self._taking.tick()
+            if self._taking.size:
+                self.commit(low)
 
     def _batch(self, low: int, to: int) -> None:
         """Take events after `low`, as many as a batch may have, and commit."""
@@ -388,7 +372,7 @@ class Worker:
         retry, attempts = self.consumer.retry, self._times_tried(recorded.position)
         while True:
             if error is not None:
-                if attempts >= retry.attempts:
+                if attempts >= retry.attempts or getattr(error, "is_final", False):
                     break
                 logger.warning("%s: position %d failed: %s", self.generation, recorded.position, said(error))
                 self._rest(retry.pause(attempts + 1))
@@ -538,7 +522,7 @@ class Worker:
 
     def _restart(self) -> None:
         """Forget what was gathered since the last commit: it will be read again."""
-        self._close(GeneratorExit())
+        self._open.end(GeneratorExit())
         self._taking.discard()
         self._held_rows.clear()
         self._keyless.clear()
@@ -571,9 +555,10 @@ class Worker:
     def _wait(self) -> None:
         """Wait until somebody calls; not for long where others are about to give partitions back."""
         is_short = self.holding.is_short
+        longest = self._seconds / (32 if is_short else 4)
         with self._lock:
             if not self._woken and not self._stopping:
-                self._wake.wait(self._seconds / (32 if is_short else 4))
+                self._wake.wait(longest if self._tick_in is None else min(longest, self._tick_in))
                 self._balance_due = self._balance_due or is_short
 
     def _rest(self, seconds: float) -> None:

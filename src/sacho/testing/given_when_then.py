@@ -56,7 +56,7 @@ class Given(Generic[C, S, E]):
 
     def state_is(self, expected: S) -> None:
         """Assert the state that the events lead to."""
-        _assert_equal("the state after what was given", self._state(), expected)
+        assert_equal("the state after what was given", self._state(), expected)
 
     def _state(self) -> S:
         return self._decider.fold(self._decider.initial, self._events)
@@ -74,7 +74,7 @@ class When(Generic[S, E]):
     def then(self, *expected: E) -> When[S, E]:
         """Assert that exactly these events happen, in this order."""
         self._assert_decided()
-        _assert_equal(f"the events of {self._command!r}", self._events, list(expected))
+        assert_equal(f"the events of {self._command!r}", self._events, list(expected))
         return self
 
     def then_nothing(self) -> When[S, E]:
@@ -93,7 +93,7 @@ class When(Generic[S, E]):
     def state_is(self, expected: S) -> When[S, E]:
         """Assert the state after the events."""
         self._assert_decided()
-        _assert_equal(f"the state after {self._command!r}", self._state, expected)
+        assert_equal(f"the state after {self._command!r}", self._state, expected)
         return self
 
     def _assert_decided(self) -> None:
@@ -101,6 +101,7 @@ class When(Generic[S, E]):
             raise AssertionError(f"{self._command!r} was refused: {self._refusal!r}") from self._refusal
 
 
-def _assert_equal(what: str, found: object, expected: object) -> None:
+def assert_equal(what: str, found: object, expected: object) -> None:
+    """Raise AssertionError that shows both, unless they are equal."""
     if found != expected:
         raise AssertionError(f"{what}:\n{pformat(found)}\nexpected:\n{pformat(expected)}")

@@ -1,0 +1,265 @@
+"""The agenda: all that is due at a time, deadlines of processes and commands for later, as a view of the log.
+
+When the time comes, the log is told by an event of its own (DeadlinePassed, CommandDue) under an id that stays the same, so
+that what is due happens once, however often and by whichever worker it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from sacho.errors import DuplicateEventId, InvalidConsumer, SachoError, WrongExpectedVersion
+from sacho.events import (
+    ANY,
+    NO_STREAM,
+    CommandDue,
+    CommandStored,
+    CommandWithdrawn,
+    DeadlinePassed,
+    EventData,
+    ExpectedVersion,
+    ProcessAdvanced,
+    RecordedEvent,
+    command_stream,
+    deadline_stream,
+)
+from sacho.events.builtin import DEADLINE_CATEGORY
+from sacho.reacting.changes import Changes
+from sacho.reacting.declaring import handles
+from sacho.reacting.projection import Projection
+from sacho.reacting.taking import Commits, Surroundings, Taking
+from sacho.store.ids import derived_id
+
+AT_ONCE: Final = 500
+"""How many are called in one commit."""
+LONGEST_WAIT: Final = 0.25
+"""For how many seconds the clock is trusted to go on as it did."""
+_MICROSECONDS: Final = 1_000_000
+
+
+class Due(NamedTuple):
+    """Something that is due: the event that tells of it, the stream it belongs to, and what that stream must be at.
+
+    `id` names it among all that are pending; `set_by` is the version of `owner`, a stream, that set it.
+    """
+
+    id: str
+    owner: str
+    set_by: int
+    due_at: datetime
+    stream: str
+    expected: ExpectedVersion
+    event: DeadlinePassed | CommandDue
+    metadata: dict[str, Any]
+
+    @property
+    def event_id(self) -> UUID:
+        """The id of the event: the same whenever this is called."""
+        return UUID(bytes=derived_id(self.owner, self.id, str(self.set_by)))
+
+
+def due_by(recorded: RecordedEvent) -> list[Due]:
+    """Return all that an event sets: what its owner waits for from then on, in place of what that waited for before."""
+    event, version = recorded.event, recorded.version or 0
+    carried = {name: value for name, value in recorded.metadata.items() if name in {"correlation_id", "actor"}}
+    carried |= {"causation_id": str(recorded.id)}
+    owner = recorded.stream or ""
+    if isinstance(event, CommandStored) and event.due_at is not None:
+        called = CommandDue(event.command_id, event.command, event.data, event.key, event.due_at)
+        return [Due("command", owner, version, event.due_at, owner, version, called, carried)]
+    if not isinstance(event, ProcessAdvanced):
+        return []
+    return [
+        Due(
+            f"deadline {name}",
+            owner,
+            pending.set_by,
+            pending.due_at,
+            deadline_stream(owner),
+            ANY,
+            DeadlinePassed(event.process, event.key, name, pending.due_at, pending.set_by),
+            carried,
+        )
+        for name, pending in event.deadlines.items()
+    ]
+
+
+def delayed_by(recorded: RecordedEvent) -> Iterator[Due]:
+    """Yield the commands that a process sends for later."""
+    event = recorded.event
+    for sent in event.commands if isinstance(event, ProcessAdvanced) else ():
+        if sent.due_at is not None:
+            stream = command_stream(sent.id)
+            called = CommandDue(sent.id, sent.command, sent.data, recorded.stream or sent.id, sent.due_at)
+            carried = {**recorded.metadata, "causation_id": str(recorded.id)}
+            yield Due("command", stream, 0, sent.due_at, stream, NO_STREAM, called, carried)
+
+
+class Agenda(Projection):
+    """What is due, and how the processes stand, in the tables `sacho_agenda` and `sacho_processes`."""
+
+    name = "sacho-agenda"
+    agenda = sa.Table(
+        "sacho_agenda",
+        sa.MetaData(),
+        sa.Column("owner", sa.Text, primary_key=True),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("set_by", sa.BigInteger, nullable=False),
+        sa.Column("due_at", sa.BigInteger, nullable=False, index=True),
+        sa.Column("stream", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+    )
+    processes = sa.Table(
+        "sacho_processes",
+        sa.MetaData(),
+        sa.Column("process", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("stream", sa.Text, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("is_done", sa.Boolean, nullable=False, index=True),
+        sa.Column("next_due", sa.BigInteger),
+        sa.Column("last_input", sa.Text, nullable=False),
+        sa.Column("began_at", sa.BigInteger, nullable=False),
+        sa.Column("advanced_at", sa.BigInteger, nullable=False),
+    )
+
+    def prepare(self) -> None:
+        """Make the statements."""
+        table = self.agenda
+        self.enter = self.upsert(table)
+        self.forget = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id.like("deadline %"))
+        self.forget_command = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id == "command")
+        self.forget_one = table.delete().where(
+            table.c.owner == sa.bindparam("of"),
+            table.c.id == sa.bindparam("one"),
+            table.c.set_by == sa.bindparam("by"),
+        )
+        columns = ["stream", "version", "is_done", "next_due", "last_input", "advanced_at"]
+        self.advance = self.upsert(self.processes, set=columns)
+
+    @handles(ProcessAdvanced)
+    def advanced(self, event: ProcessAdvanced, changes: Changes) -> None:
+        """Enter what the process waits for, in place of what it waited for before."""
+        recorded = changes.recorded
+        found = due_by(recorded)
+        changes.execute(self.forget, {"of": recorded.stream})
+        for due in [*found, *delayed_by(recorded)]:
+            changes.execute(self.enter, _row(due))
+        at = _microseconds(event.at)
+        changes.execute(
+            self.advance,
+            {
+                "process": event.process,
+                "key": event.key,
+                "stream": recorded.stream,
+                "version": recorded.version,
+                "is_done": event.is_done,
+                "next_due": min((_microseconds(due.due_at) for due in found), default=None),
+                "last_input": event.input_type,
+                "began_at": at,
+                "advanced_at": at,
+            },
+        )
+
+    @handles(CommandStored)
+    def stored(self, event: CommandStored, changes: Changes) -> None:
+        """Enter a command for later, in place of the one before of that id."""
+        changes.execute(self.forget_command, {"of": changes.recorded.stream})
+        for due in due_by(changes.recorded):
+            changes.execute(self.enter, _row(due))
+
+    @handles(CommandWithdrawn, CommandDue)
+    def over(self, event: CommandWithdrawn | CommandDue, changes: Changes) -> None:
+        """Forget a command that was withdrawn, or has gone out."""
+        changes.execute(self.forget_command, {"of": changes.recorded.stream})
+
+    @handles(DeadlinePassed)
+    def passed(self, event: DeadlinePassed, changes: Changes) -> None:
+        """Forget a deadline that has passed."""
+        owner = (changes.recorded.stream or "").removeprefix(f"{DEADLINE_CATEGORY}-")
+        changes.execute(self.forget_one, {"of": owner, "one": f"deadline {event.name}", "by": event.set_by})
+
+    def taking(self, commits: Commits, here: Surroundings | None = None) -> Taking:
+        """Return what keeps the agenda and calls what is due."""
+        if here is None:
+            raise InvalidConsumer(self.name, "is driven by a runner")
+        return Calling(self, commits, here)
+
+
+class Calling(Changes):
+    """Gathers the changes of the agenda, and tells the log of what is due."""
+
+    def __init__(self, agenda: Agenda, commits: Commits, here: Surroundings) -> None:
+        super().__init__(agenda, commits)
+        self._agenda = agenda
+        self._here = here
+        due = agenda.agenda.c.due_at
+        self._first = sa.select(sa.func.min(due))
+        self._rows = (
+            sa.select(agenda.agenda)
+            .where(due <= sa.bindparam("now"))
+            .order_by(due, agenda.agenda.c.owner)
+            .limit(AT_ONCE)
+        )
+
+    def tick(self) -> float | None:
+        """Tell the log of what is due by now, up to so many; return for how long nothing will be."""
+        now = _microseconds(self._here.clock())
+        with self._commits.reading() as connection:
+            first: int | None = connection.execute(self._first).scalar_one()
+            rows = connection.execute(self._rows, {"now": now}).all() if first is not None and first <= now else []
+        if first is None:
+            return None
+        if not rows:
+            return min((first - now) / _MICROSECONDS, LONGEST_WAIT)
+        call(self._here, [_due(row) for row in rows])
+        for row in rows:
+            self.execute(self._agenda.forget_one, {"of": row.owner, "one": row.id, "by": row.set_by})
+        return 0.0
+
+
+def call(here: Surroundings, dues: Iterable[Due]) -> None:
+    """Tell the log of what is due. What it was told before, or what was replaced or withdrawn meanwhile, makes no difference."""
+    writes = [
+        here.store.encode(due.stream, [EventData(due.event, due.event_id, (), due.metadata)], due.expected)
+        for due in dues
+    ]
+    outcomes: Sequence[Any] = here.store.storage.write_many(writes) if writes else ()
+    for outcome in outcomes:
+        if isinstance(outcome, SachoError) and not isinstance(outcome, WrongExpectedVersion | DuplicateEventId):
+            raise outcome
+
+
+_KINDS: Final[dict[str, type[DeadlinePassed | CommandDue]]] = {"deadline": DeadlinePassed, "command": CommandDue}
+
+
+def _row(due: Due) -> dict[str, Any]:
+    return {
+        "owner": due.owner,
+        "id": due.id,
+        "set_by": due.set_by,
+        "due_at": _microseconds(due.due_at),
+        "stream": due.stream,
+        "kind": due.id.partition(" ")[0],
+        "event": msgspec.json.encode(due.event).decode(),
+        "metadata": msgspec.json.encode(due.metadata).decode(),
+    }
+
+
+def _due(row: Any) -> Due:
+    event = msgspec.json.decode(row.event, type=_KINDS[row.kind])
+    expected = ANY if row.kind == "deadline" else row.set_by
+    at = datetime.fromtimestamp(row.due_at / _MICROSECONDS, UTC)
+    return Due(row.id, row.owner, row.set_by, at, row.stream, expected, event, msgspec.json.decode(row.metadata))
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * _MICROSECONDS)

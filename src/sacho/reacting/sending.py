@@ -1,0 +1,148 @@
+"""Sending: the commands that processes sent and that were stored go from the log to the command bus, in order by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sacho.errors import CommandError, CommandFailed, CommandRefused, DuplicateEventId, InvalidConsumer
+from sacho.events import (
+    CommandDue,
+    CommandStored,
+    CommandTurnedDown,
+    CommandWithdrawn,
+    EventData,
+    ProcessAdvanced,
+    Query,
+    QueryItem,
+    RecordedEvent,
+    refusal_stream,
+    type_name_of,
+)
+from sacho.reacting.consumer import Consumer
+from sacho.reacting.processes.process_manager import ProcessManager
+from sacho.reacting.taking import Commits, Surroundings, Taking, waiting_or_failure
+from sacho.store import metadata
+from sacho.store.ids import derived_id
+
+
+class Commands(Consumer):
+    """Hands commands to the bus, each under its own id, so that one that goes out again is handled once.
+
+    A refusal is told to the process that sent the command, where it takes refusals (`@on_refusal`). Any other command that
+    cannot be handled is parked with the reason, and those of its key behind it. The key is the process, or what was given
+    when the command was stored, by default the command's own id.
+    """
+
+    name = "sacho-commands"
+    partitions = 8
+    independent_keys = True
+    query = Query(QueryItem(types=[type_name_of(one) for one in (ProcessAdvanced, CommandStored, CommandDue)]))
+
+    def __init__(self, managers: Sequence[ProcessManager[Any]] = ()) -> None:
+        self.managers = {manager.name: manager for manager in managers}
+
+    def key(self, recorded: RecordedEvent) -> str:
+        """Return within which commands are sent in order."""
+        event = recorded.event
+        return event.key if isinstance(event, CommandStored | CommandDue) else super().key(recorded)
+
+    def concerns(self, recorded: RecordedEvent) -> bool:
+        """Tell whether an event has commands that are to go out now."""
+        event = recorded.event
+        if isinstance(event, ProcessAdvanced):
+            return any(command.due_at is None for command in event.commands)
+        return not isinstance(event, CommandStored) or event.due_at is None
+
+    def handler(self, type: str) -> Any:
+        """Return something for the types that are sent."""
+        return self.taking
+
+    def taking(self, commits: Commits, here: Surroundings) -> Taking:
+        """Return what sends."""
+        return Sending(self, here)
+
+
+class Outgoing(NamedTuple):
+    """A command on its way. `process` is the step of the process that sent it, if one did."""
+
+    id: str
+    command: str
+    data: dict[str, Any]
+    process: ProcessAdvanced | None
+
+
+class Sending(Taking):
+    """Takes events whose commands are to be sent."""
+
+    acts_at_once = True
+
+    def __init__(self, consumer: Commands, here: Surroundings) -> None:
+        if here.bus is None:
+            raise InvalidConsumer(consumer.name, "the application routes no commands; give it routes=[...]")
+        self._managers = consumer.managers
+        self._store = here.store
+        self._bus = here.bus
+
+    def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
+        """Send the commands of events in order."""
+        for recorded in events:
+            try:
+                for command in outgoing(recorded):
+                    self._send(command, recorded)
+            except BaseException as error:
+                raise waiting_or_failure(error, recorded) from error
+
+    def _send(self, one: Outgoing, recorded: RecordedEvent) -> None:
+        """Have a command handled, or tell its process that it was refused. Raises CommandFailed, StorageError."""
+        if self._is_withdrawn(recorded):
+            return
+        origin = "stored" if one.process is None else "process"
+        given = {key: value for key, value in recorded.metadata.items() if key != "command_id"}
+        with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
+            try:
+                command = self._bus.command(one.command, one.data)
+                self._bus.handle(command, command_id=one.id, origin=origin)
+            except CommandRefused as refusal:
+                if not self._is_told(one, refusal):
+                    raise CommandFailed(one.command, one.id, f"{type(refusal).__name__}: {refusal}") from refusal
+            except CommandError as error:
+                raise CommandFailed(one.command, one.id, str(error)) from error
+
+    def _is_withdrawn(self, recorded: RecordedEvent) -> bool:
+        """Tell whether a command was stored, and withdrawn or replaced before it went out."""
+        if not isinstance(recorded.event, CommandStored) or recorded.stream is None:
+            return False
+        later = self._store.read(recorded.stream, after=recorded.version or 0)
+        return any(isinstance(one.event, CommandWithdrawn | CommandStored) for one in later)
+
+    def _is_told(self, one: Outgoing, refusal: CommandRefused) -> bool:
+        """Record a refusal for the process that sent the command, if it takes such; return whether it does."""
+        manager = None if one.process is None else self._managers.get(one.process.process)
+        if one.process is None or manager is None or ("refusal", one.command) not in manager.takes:
+            return False
+        event = CommandTurnedDown(
+            manager.name, one.process.key, one.id, one.command, one.data, type(refusal).__name__, str(refusal)
+        )
+        stream = refusal_stream(manager.stream_of(one.process.key))
+        id = UUID(bytes=derived_id(one.id, "turned down"))
+        with suppress(DuplicateEventId):  # it was told before, in other words
+            self._store.append(stream, [EventData(event, id)])
+        return True
+
+
+def outgoing(recorded: RecordedEvent) -> Iterator[Outgoing]:
+    """Yield the commands of an event that are to be sent now."""
+    event = recorded.event
+    if isinstance(event, ProcessAdvanced):
+        for command in event.commands:
+            if command.due_at is None:
+                yield Outgoing(command.id, command.command, command.data, event)
+    elif isinstance(event, CommandDue) or (isinstance(event, CommandStored) and event.due_at is None):
+        yield Outgoing(event.command_id, event.command, event.data, None)
+
+
+def _correlation(recorded: RecordedEvent) -> str:
+    return str(recorded.metadata.get("correlation_id") or recorded.id)
