@@ -1,7 +1,7 @@
 """Sacho: event sourcing for Python. The log of events is the record; everything else is a view compiled from it."""
 
 from sacho.aio import connect_async
-from sacho.deciding import Aggregate, AggregateDecider, CommandHandler, Decider
+from sacho.deciding import Aggregate, AggregateDecider, CommandBus, CommandHandler, Decider, Envelope, call, route
 from sacho.errors import CommandRefused, SachoError
 from sacho.events import (
     ANY,
@@ -29,10 +29,12 @@ __all__ = [
     "Append",
     "AppendCondition",
     "Appended",
+    "CommandBus",
     "CommandHandler",
     "CommandRefused",
     "Decider",
     "EXISTS",
+    "Envelope",
     "Event",
     "EventData",
     "EventStore",
@@ -44,12 +46,14 @@ __all__ = [
     "Registry",
     "SachoError",
     "Subscription",
+    "call",
     "caused_by",
     "connect",
     "connect_async",
     "event",
     "metadata",
     "own_writes",
+    "route",
     "stream_id",
     "uuid7",
 ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion
 
 if TYPE_CHECKING:
-    from sacho.storage.port import Joining
     from sacho.store import EventStore
+
+T = TypeVar("T")
 
 
 class AsyncJoined:
@@ -30,26 +32,27 @@ class AsyncJoined:
     ) -> Appended:
         """Append within the transaction; see sacho.store.Joined.append."""
         write = self._store.encode(stream, events, expected, condition)
-        return (await _finished(self._store.storage.join(self._connection, write, is_async=True)))[0]
+        return (await finished(self._store.storage.join(self._connection, write, is_async=True)))[0]
 
     async def append_many(
         self, appends: Iterable[Append], *, condition: AppendCondition | None = None
     ) -> list[Appended]:
         """Append to several streams within the transaction; see EventStore.append_many."""
         write = self._store.encode_many(appends, condition)
-        return await _finished(self._store.storage.join(self._connection, write, is_async=True))
+        return await finished(self._store.storage.join(self._connection, write, is_async=True))
 
 
-async def _finished(joining: Joining) -> list[Appended]:
-    """Go through the steps of a joined append; return its result."""
-    go_on: Callable[[], Callable[[], Any]] = joining.__next__
+async def finished(steps: Generator[Callable[[], Any], Any, T]) -> T:
+    """Go through work that is done in steps: call what it yields, await that where it can be; return its result."""
+    go_on: Callable[[], Callable[[], Any]] = steps.__next__
     while True:
         try:
             step = go_on()
         except StopIteration as done:
-            appended: list[Appended] = done.value
-            return appended
+            result: T = done.value
+            return result
         try:
-            go_on = partial(joining.send, await step())
+            made = step()
+            go_on = partial(steps.send, await made if isawaitable(made) else made)
         except Exception as error:
-            go_on = partial(joining.throw, error)
+            go_on = partial(steps.throw, error)

@@ -56,31 +56,41 @@ class CommandHandler(Generic[C, S, E]):
         self._lock = threading.Lock()
         self._is_same_process = same_process()
 
-    def handle(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Outcome:
+    def handle(self, stream: str, command: C, *, command_id: UUID | str | None = None, is_new: bool = False) -> Outcome:
         """Handle one command and return its outcome, once its events are durable.
 
         The same `command_id` again (on this stream) returns the first outcome; a command that recorded nothing is
-        decided again. Raises what `decide` raises, with nothing recorded; RetriesExhausted after too many conflicts; and
+        decided again. Say that it `is_new` where you have just made it, and it is not looked for first. Raises what `decide` raises, with nothing recorded; RetriesExhausted after too many conflicts; and
         what an append raises.
         """
         caller = _Caller()
-        lane = self._enter(stream, command, command_id, caller.tell)
+        lane = self._enter(stream, command, command_id, caller.tell, is_new=is_new)
         if lane is not None:
             self._run(lane, caller)
         outcome = caller.outcome()
         note_append(outcome.position)
         return outcome
 
-    def submit(self, stream: str, command: C, *, command_id: UUID | str | None = None) -> Future[Outcome]:
+    def submit(
+        self, stream: str, command: C, *, command_id: UUID | str | None = None, is_new: bool = False
+    ) -> Future[Outcome]:
         """Begin to handle a command on the store's background threads; the future has its outcome or error."""
         future: Future[Outcome] = Future()
         future.set_running_or_notify_cancel()
-        self.hand_in(stream, command, partial(_settle, future), command_id=command_id)
+        self.hand_in(stream, command, partial(_settle, future), command_id=command_id, is_new=is_new)
         return future
 
-    def hand_in(self, stream: str, command: C, tell: TellOutcome, *, command_id: UUID | str | None = None) -> None:
+    def hand_in(
+        self,
+        stream: str,
+        command: C,
+        tell: TellOutcome,
+        *,
+        command_id: UUID | str | None = None,
+        is_new: bool = False,
+    ) -> None:
         """Like `submit`, for those who keep futures of their own: `tell` gets the outcome or error, by any thread."""
-        lane = self._enter(stream, command, command_id, tell)
+        lane = self._enter(stream, command, command_id, tell, is_new=is_new)
         if lane is not None:
             self._hand_over(lane)
 
@@ -99,13 +109,15 @@ class CommandHandler(Generic[C, S, E]):
         """Return how many states the cache holds."""
         return len(self._cache)
 
-    def _enter(self, stream: str, command: C, command_id: UUID | str | None, tell: TellOutcome) -> Lane | None:
+    def _enter(
+        self, stream: str, command: C, command_id: UUID | str | None, tell: TellOutcome, *, is_new: bool
+    ) -> Lane | None:
         """Let a command wait in its stream's lane; return the lane if nobody works on it yet."""
         if not self._is_same_process():
             raise StoreForked
         checked_name("stream id", stream)
-        id = new_id_text() if command_id is None else _one_form(command_id)
-        waiting = Waiting(command, id, command_id is not None, current_metadata(), tell)
+        id = new_id_text() if command_id is None else one_form(command_id)
+        waiting = Waiting(command, id, command_id is not None and not is_new, current_metadata(), tell)
         with self._lock:
             lane = self._lanes.get(stream)
             if lane is not None:
@@ -192,7 +204,7 @@ class _Caller:
         return result
 
 
-def _one_form(command_id: UUID | str) -> str:
+def one_form(command_id: UUID | str) -> str:
     """Return the id of a command in one form: a UUID that was given as its text is the same id."""
     if isinstance(command_id, UUID):
         return str(command_id)

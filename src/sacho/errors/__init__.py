@@ -37,6 +37,13 @@
     │   ├── CannotSwitch            a version that cannot take over, or cannot be removed, as things stand
     │   ├── LeaseLost               another worker has taken over meanwhile; nothing was written
     │   └── ViewsUnreachable        the database of the views does not answer
+    ├── CommandError                commands on their way to a handler; nothing was recorded
+    │   ├── NoHandler               no route takes commands of this type
+    │   ├── InvalidCommand          fields that break the rules of their class
+    │   ├── NotAuthorised           this actor may not give this command
+    │   ├── InvalidRoute            a route, step or hook that cannot be meant
+    │   ├── DuplicateRoute          two routes for one type of command
+    │   └── UnknownCommand          no stored command of this id
     ├── CommandRefused              base for the refusals of your own domain
     ├── RetriesExhausted            a command lost its race too often
     ├── ConfigurationError          connect() cannot give what was asked for
@@ -71,6 +78,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sacho.errors.base import SachoError as SachoError
+from sacho.errors.commands import *  # noqa: F403 - they stand in the tree, too
 from sacho.errors.reacting import *  # noqa: F403 - they stand in the tree, too
 
 if TYPE_CHECKING:

@@ -142,9 +142,14 @@ class Encoding:
                 *place,
                 f"was written as schema version {schema_version}, {cls.__qualname__} is version {declared.version}",
             )
-        if is_pydantic(cls):
-            return cls.model_validate_json  # type: ignore[attr-defined,no-any-return]  # pydantic is not imported here
-        return msgspec.json.Decoder(cls).decode
+        return decoder_of(cls)
+
+
+def decoder_of(cls: type) -> Decode:
+    """Return what makes an object of a class out of its JSON text; it raises ValueError, TypeError or MsgspecError."""
+    if is_pydantic(cls):
+        return cls.model_validate_json  # type: ignore[attr-defined,no-any-return]  # pydantic is not imported here
+    return msgspec.json.Decoder(cls).decode
 
 
 def _checked_raw(event: RawEvent) -> tuple[str, int]:
@@ -177,6 +182,11 @@ def encoded_again(
     except msgspec.MsgspecError as error:
         raise InvalidEvent(type, f"its stored tags or metadata are broken: {error}") from error
     return EncodedEvent(id, type, schema_version, data, names, metadata, _correlation_id(type, found))
+
+
+def plain_values(type: str, value: Any) -> Any:
+    """Return the plain JSON values that stand for `value` in the log. Raises InvalidEvent where JSON cannot carry it."""
+    return _from_json(_json(type, value, pydantic_values if is_pydantic(value.__class__) else None))
 
 
 def decode_json(data: str) -> Any:

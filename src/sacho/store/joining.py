@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion
 
 if TYPE_CHECKING:
-    from sacho.storage.port import Joining
     from sacho.store.event_store import EventStore
+
+T = TypeVar("T")
 
 
 class Joined:
@@ -42,16 +43,16 @@ class Joined:
         return finished(self._store.storage.join(self._connection, write, is_async=False))
 
 
-def finished(joining: Joining) -> list[Appended]:
-    """Go through the steps of a joined append; return its result."""
-    go_on: Callable[[], Callable[[], Any]] = joining.__next__
+def finished(steps: Generator[Callable[[], Any], Any, T]) -> T:
+    """Go through work that is done in steps: call what it yields, send what that returns; return its result."""
+    go_on: Callable[[], Callable[[], Any]] = steps.__next__
     while True:
         try:
             step = go_on()
         except StopIteration as done:
-            appended: list[Appended] = done.value
-            return appended
+            result: T = done.value
+            return result
         try:
-            go_on = partial(joining.send, step())
+            go_on = partial(steps.send, step())
         except Exception as error:
-            go_on = partial(joining.throw, error)
+            go_on = partial(steps.throw, error)
