@@ -20,6 +20,8 @@ __all__ = [
 class CommandError(SachoError):
     """A command did not come as far as its handler, or routes cannot be meant. Nothing was recorded."""
 
+    is_final = True
+
 
 class NoHandler(CommandError, LookupError):
     """No route takes commands of this type. `command` is the type's name, `known` those that have one."""

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sacho.deciding.bus import Authorise, ChainStep, Route
+    from sacho.deciding.chain import Authorise, Step
+    from sacho.deciding.routing import Route
     from sacho.schema import Registry
     from sacho.store import EventStore
 
@@ -67,7 +68,7 @@ class Application:
         consumers: Iterable[Consumer | type[Consumer]] = (),
         routes: Iterable[Route] = (),
         authorise: Authorise | None = None,
-        steps: Iterable[ChainStep] = (),
+        steps: Iterable[Step] = (),
         views: str | None = None,
         clock: Clock = utc_now,
         registry: Registry | None = None,

@@ -141,7 +141,8 @@ def _check_table(cls: type, table: sa.Table) -> None:
             cls.__qualname__,
             f"table {table.name!r} has a schema or foreign keys; each version has its tables for itself",
         )
-    if len(table.name) > MOST_CHARACTERS or table.name.startswith("sacho_"):
+    is_own = cls.__module__.partition(".")[0] == "sacho"
+    if len(table.name) > MOST_CHARACTERS or (table.name.startswith("sacho_") and not is_own):
         raise InvalidConsumer(
             cls.__qualname__,
             f"table name {table.name!r} is out of rules: up to {MOST_CHARACTERS} characters, not sacho_…",

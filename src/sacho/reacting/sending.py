@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from sacho.deciding.envelope import Origin
 from sacho.errors import CommandError, CommandFailed, CommandRefused, DuplicateEventId, InvalidConsumer
 from sacho.events import (
     CommandDue,
@@ -31,9 +32,9 @@ from sacho.store.ids import derived_id
 class Commands(Consumer):
     """Hands commands to the bus, each under its own id, so that one that goes out again is handled once.
 
-    A refusal is told to the process that sent the command, where it takes refusals (`@on_refusal`). Any other command that
-    cannot be handled is parked with the reason, and those of its key behind it. The key is the process, or what was given
-    when the command was stored, by default the command's own id.
+    A refusal is told to the process that sent the command, where it takes such (`@on_refusal`); of a command that was stored
+    it is recorded in that command's stream. Any other command that cannot be handled is parked with the reason, and those
+    of its key behind it. The key is the process, or what the command was stored with, by default the stream it is about.
     """
 
     name = "sacho-commands"
@@ -99,15 +100,14 @@ class Sending(Taking):
         """Have a command handled, or tell its process that it was refused. Raises CommandFailed, StorageError."""
         if self._is_withdrawn(recorded):
             return
-        origin = "stored" if one.process is None else "process"
+        origin: Origin = "stored" if one.process is None else "process"
         given = {key: value for key, value in recorded.metadata.items() if key != "command_id"}
         with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
             try:
                 command = self._bus.command(one.command, one.data)
                 self._bus.handle(command, command_id=one.id, origin=origin)
             except CommandRefused as refusal:
-                if not self._is_told(one, refusal):
-                    raise CommandFailed(one.command, one.id, f"{type(refusal).__name__}: {refusal}") from refusal
+                self._tell(one, recorded, refusal)
             except CommandError as error:
                 raise CommandFailed(one.command, one.id, str(error)) from error
 
@@ -118,19 +118,22 @@ class Sending(Taking):
         later = self._store.read(recorded.stream, after=recorded.version or 0)
         return any(isinstance(one.event, CommandWithdrawn | CommandStored) for one in later)
 
-    def _is_told(self, one: Outgoing, refusal: CommandRefused) -> bool:
-        """Record a refusal for the process that sent the command, if it takes such; return whether it does."""
-        manager = None if one.process is None else self._managers.get(one.process.process)
-        if one.process is None or manager is None or ("refusal", one.command) not in manager.takes:
-            return False
-        event = CommandTurnedDown(
-            manager.name, one.process.key, one.id, one.command, one.data, type(refusal).__name__, str(refusal)
-        )
-        stream = refusal_stream(manager.stream_of(one.process.key))
-        id = UUID(bytes=derived_id(one.id, "turned down"))
+    def _tell(self, one: Outgoing, recorded: RecordedEvent, refusal: CommandRefused) -> None:
+        """Record a refusal: for the process that sent the command, or in the stream of the command that was stored.
+
+        Raises CommandFailed where a process sent it that takes no such refusals.
+        """
+        error, reason, step = type(refusal).__name__, str(refusal), one.process
+        if step is None:
+            stream, told = recorded.stream, CommandTurnedDown("", "", one.id, one.command, one.data, error, reason)
+        else:
+            manager = self._managers.get(step.process)
+            if manager is None or ("refusal", one.command) not in manager.takes:
+                raise CommandFailed(one.command, one.id, f"{error}: {reason}") from refusal
+            stream = refusal_stream(manager.stream_of(step.key))
+            told = CommandTurnedDown(step.process, step.key, one.id, one.command, one.data, error, reason)
         with suppress(DuplicateEventId):  # it was told before, in other words
-            self._store.append(stream, [EventData(event, id)])
-        return True
+            self._store.append(stream, [EventData(told, UUID(bytes=derived_id(one.id, "turned down")))])
 
 
 def outgoing(recorded: RecordedEvent) -> Iterator[Outgoing]:

@@ -18,6 +18,7 @@ from tests.reacting.processes.shop import (
     Fulfilment,
     GoodsGivenBack,
     GoodsHeld,
+    HoldGoods,
     OrderClosed,
     OrderPaid,
     OrderPlaced,
@@ -117,7 +118,7 @@ def test_an_event_that_a_process_cannot_take_is_parked_and_other_processes_go_on
         until(lambda: app.administration.processes.find(only="stuck"))
         (stuck,) = app.administration.processes.find(only="stuck")
         assert (stuck.key, stuck.standing, stuck.stuck) == ("o1", "stuck", "ValueError: poison")
-        assert [one.key for one in app.administration.processes.find(only="running")] == ["o2"]
+        until(lambda: [one.key for one in app.administration.processes.find(only="running")] == ["o2"])
 
 
 def test_a_reply_for_an_unknown_process_is_parked_at_once_with_the_reason(shop: Shop) -> None:
@@ -131,18 +132,34 @@ def test_a_reply_for_an_unknown_process_is_parked_at_once_with_the_reason(shop: 
         assert "there is no process 'o9' of fulfilment" in (parked.error or "")
 
 
-def test_a_command_without_a_handler_is_parked_at_once_and_shows_as_stuck(shop: Shop) -> None:
+def test_a_command_without_a_handler_is_parked_at_once_with_the_event_and_shows_as_stuck(shop: Shop) -> None:
     with shop.running() as app:
         app.bus.handle(PlaceOrder("o1", "song"))
         app.bus.handle(PlaceOrder("o2", "book"))
         shop.until(GoodsHeld("book", "o2"))
         until(lambda: app.administration.processes.find(only="stuck"))
         (stuck,) = app.administration.processes.find(Fulfilment, only="stuck")
-        assert stuck.key == "o1"
+        assert (stuck.key, stuck.version) == ("o1", 0)
         assert "no handler for Sing" in (stuck.stuck or "")
         detail = app.administration.processes.show("fulfilment", "o1")
-        assert detail.state == {"item": "song", "phase": "holding"}
-        assert [one.consumer for one in detail.parked] == ["sacho-commands"]
+        assert [(one.consumer, one.attempts) for one in detail.parked] == [("fulfilment", 1)]
+
+
+def test_a_command_whose_handler_is_gone_is_parked_and_goes_out_once_there_is_one_again(shop: Shop) -> None:
+    orders, stock = ROUTES
+    app = Application(shop.store, consumers=[Fulfilment], routes=[orders, stock], views=shop.views, clock=shop.clock)
+    with app, app.running(lease_seconds=1.0):
+        app.bus.store(HoldGoods("pen", "gift-1"), at=shop.clock.now + timedelta(hours=1))
+        until(lambda: app.store.head() == 1)
+    shop.clock.advance(hours=2)
+    with Application(shop.store, routes=[orders], views=shop.views, clock=shop.clock) as app, app.running():
+        until(lambda: app.administration.parked("sacho-commands"))
+        (parked,) = app.administration.parked("sacho-commands")
+        assert parked.attempts == 1
+        assert "no handler for HoldGoods" in (parked.error or "")
+    with shop.running() as app:
+        app.administration.retry("sacho-commands")
+        shop.until(GoodsHeld("pen", "gift-1"))
 
 
 def test_a_stuck_process_goes_on_when_it_is_retried_after_the_cause_was_mended(shop: Shop) -> None:

@@ -66,7 +66,7 @@ class Stepping:
         if not _is_awaited(recorded, takes, process, manager, key):
             return None
         passed = deadlines.pop(recorded.event.name) if isinstance(recorded.event, DeadlinePassed) else None
-        present = max(now, *([last.at] if last else []), *([passed.due_at] if passed else []))
+        present = max([now, *([last.at] if last else []), *([passed.due_at] if passed else [])])
         state = self.state(process)
         reactions = manager.react(takes, recorded.event, state, Moment(present, recorded, key))
         if not reactions and passed is None:
