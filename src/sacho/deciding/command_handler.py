@@ -6,6 +6,7 @@ a rush on one entity is limited by the log and not by conflicts. Nobody hears be
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ S = TypeVar("S")
 E = TypeVar("E")
 
 DEFAULT_CACHE_SIZE = 1_000
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class CommandHandler(Generic[C, S, E]):
@@ -209,6 +212,8 @@ def one_form(command_id: UUID | str) -> str:
     if isinstance(command_id, UUID):
         return str(command_id)
     text = checked_name("command id", command_id)
+    if _UUID.fullmatch(text):
+        return text
     with suppress(ValueError):
         return str(UUID(text))
     return text

@@ -14,6 +14,7 @@ from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
 from sacho.deciding.routing import Route, Routes, ToDecider
 from sacho.deciding.storing import Replace, Stored, StoredCommands, StoredForms, Withdraw, checked_time
+from sacho.errors import InvalidInput
 from sacho.events import NO_STREAM, CommandStored, EventData, command_stream
 from sacho.store import current_metadata
 from sacho.store.ids import derived_id, new_id_text
@@ -136,6 +137,10 @@ def _enveloped(
     """Return a command with what the caller, and what surrounds the call, say of it."""
     id = new_id_text() if command_id is None else one_form(command_id)
     said = current_metadata()
+    if actor is not None and not isinstance(actor, str):
+        raise InvalidInput(f"actor={actor!r} is no text")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidInput(f"metadata={metadata!r} is no mapping")
     if metadata:
         ids = {key: str(value) for key, value in metadata.items() if isinstance(value, UUID)}
         said = {**said, **metadata, **ids}

@@ -12,13 +12,15 @@ from sacho.deciding.command_handler import DEFAULT_CACHE_SIZE, CommandHandler
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
 from sacho.errors import DuplicateRoute, InvalidRoute, NoHandler
-from sacho.store import metadata
+from sacho.store.context import exactly
 
 if TYPE_CHECKING:
     from sacho.deciding.decider import Decider
     from sacho.deciding.envelope import Envelope
     from sacho.deciding.lane import TellOutcome
     from sacho.store import EventStore
+
+_NO_COMMANDS: Final = (type(None), object, Any)
 
 CommandFunction: TypeAlias = Callable[[Any, "Envelope"], "Awaitable[None] | None"]
 
@@ -109,19 +111,19 @@ class ToDecider:
     def handle(self, envelope: Envelope, *, is_new: bool) -> Outcome:
         """Handle a command, once."""
         command = envelope.command
-        with metadata(more=envelope.metadata):
+        with exactly(envelope.metadata):
             return self.handler.handle(self.stream(command), command, command_id=envelope.id, is_new=is_new)
 
     def hand_in(self, envelope: Envelope, tell: TellOutcome, *, is_new: bool) -> None:
         """Begin to handle a command; `tell` gets its outcome or error, by any thread."""
         command = envelope.command
-        with metadata(more=envelope.metadata):
+        with exactly(envelope.metadata):
             self.handler.hand_in(self.stream(command), command, tell, command_id=envelope.id, is_new=is_new)
 
     def submit(self, envelope: Envelope, *, is_new: bool) -> Future[Outcome]:
         """Begin to handle a command; the future has its outcome or error."""
         command = envelope.command
-        with metadata(more=envelope.metadata):
+        with exactly(envelope.metadata):
             return self.handler.submit(self.stream(command), command, command_id=envelope.id, is_new=is_new)
 
     def key(self, envelope: Envelope) -> str:
@@ -138,7 +140,7 @@ class ToFunction:
 
     def handle(self, envelope: Envelope, *, is_new: bool) -> Outcome:
         """Call the function."""
-        with metadata(more=envelope.metadata):
+        with exactly(envelope.metadata):
             result = self.function(envelope.command, envelope)
         if inspect.isawaitable(result):
             drop(result)
@@ -147,7 +149,7 @@ class ToFunction:
 
     async def awaited(self, envelope: Envelope) -> Outcome:
         """Await the function, which is a coroutine function."""
-        with metadata(more=envelope.metadata):
+        with exactly(envelope.metadata):
             await self.function(envelope.command, envelope)  # type: ignore[misc]  # it is one
         return NOTHING_RECORDED
 
@@ -166,6 +168,8 @@ class Routes:
         self._targets: dict[type, Target] = {}
         self._classes: dict[str, type] = {}
         owners: dict[str, Route] = {}
+        if not isinstance(routes, Iterable):
+            raise InvalidRoute(f"routes={routes} is no list of routes; write [route(...), call(...)]")
         for one in routes:
             if not isinstance(one, DeciderRoute | FunctionRoute):
                 raise InvalidRoute(f"{one!r} is no route; write route(decider, commands, stream=...) or call(...)")
@@ -222,7 +226,7 @@ def _types(commands: Any) -> Iterator[type]:
         yield from _types(get_args(commands))
     elif hasattr(commands, "__value__"):
         yield from _types(commands.__value__)
-    elif isinstance(commands, type) and commands is not type(None) and get_origin(commands) is None:
+    elif isinstance(commands, type) and commands not in _NO_COMMANDS and get_origin(commands) is None:
         yield commands
     else:
         raise InvalidRoute(f"{commands!r} is no class of commands; name classes, or a tuple or union of them")

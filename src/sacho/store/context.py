@@ -44,6 +44,21 @@ def metadata(
         _current.reset(token)
 
 
+class exactly:  # noqa: N801 - a block, like `metadata`; a class, since it stands around every command
+    """Put this metadata, and nothing of what was set around, on every event that is recorded within the block."""
+
+    __slots__ = ("_metadata", "_token")
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self._metadata = metadata
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._metadata)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+
 @contextmanager
 def caused_by(recorded: RecordedEvent) -> Iterator[None]:
     """Let what is recorded within the block say that `recorded` caused it, and share its correlation id."""
