@@ -28,7 +28,17 @@ NOTHING_RECORDED: Final = Outcome("", 0, 0, ())
 """The outcome of a command that a function has taken: no stream and no events of its own."""
 
 
-class DeciderRoute:
+class Route:
+    """Which commands go to a handler; made by `route` or `call`."""
+
+    commands: tuple[type, ...]
+
+    def bound(self, store: EventStore) -> Target:
+        """Return what handles the commands of this route on a store."""
+        raise NotImplementedError
+
+
+class DeciderRoute(Route):
     """A route to a decider; made by `route`."""
 
     def __init__(
@@ -56,7 +66,7 @@ class DeciderRoute:
         return ToDecider(handler, self.stream)
 
 
-class FunctionRoute:
+class FunctionRoute(Route):
     """A route to a function; made by `call`."""
 
     def __init__(self, function: CommandFunction, commands: Any) -> None:
@@ -71,9 +81,6 @@ class FunctionRoute:
     def bound(self, store: EventStore) -> ToFunction:
         """Return what handles the commands of this route."""
         return ToFunction(self.function)
-
-
-Route: TypeAlias = DeciderRoute | FunctionRoute
 
 
 def route(
@@ -171,7 +178,7 @@ class Routes:
         if not isinstance(routes, Iterable):
             raise InvalidRoute(f"routes={routes} is no list of routes; write [route(...), call(...)]")
         for one in routes:
-            if not isinstance(one, DeciderRoute | FunctionRoute):
+            if not isinstance(one, Route):
                 raise InvalidRoute(f"{one!r} is no route; write route(decider, commands, stream=...) or call(...)")
             target = one.bound(store)
             if isinstance(target, ToFunction) and target.is_async and not may_await:

@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
         return _struct(value)
     cls = type(value)
     if dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__"):
-        return {name: plain(getattr(value, name)) for name in field_names(cls)}
+        return _set({name: plain(getattr(value, name)) for name in field_names(cls)})
     return value
 
 
@@ -60,8 +60,13 @@ def _struct(value: msgspec.Struct) -> Any:
     tag = [config.tag] if config.tag is not None else []
     if config.array_like:
         return [*tag, *members]
-    named = dict(zip(value.__struct_encode_fields__, members, strict=True))
+    named = _set(dict(zip(value.__struct_encode_fields__, members, strict=True)))
     return {config.tag_field: config.tag, **named} if config.tag is not None else named
+
+
+def _set(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value: those that are UNSET are left out, as the encoder does."""
+    return {name: member for name, member in fields.items() if member is not msgspec.UNSET}
 
 
 def _key(key: Any) -> str:
