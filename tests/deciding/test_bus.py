@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import threading
 from functools import partial
 from typing import Any, Union
 from uuid import UUID, uuid4
@@ -363,6 +365,36 @@ def test_submitted_commands_share_commits_and_tell_their_refusals(store: EventSt
     assert bus.submit(Notify("x")).result(timeout=PATIENCE) == Outcome("", 0, 0, ())
 
 
+def test_slow_functions_do_not_hold_up_commands_for_deciders(store: EventStore) -> None:
+    """However many wait: they have threads of their own."""
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    def slow(command: Notify, envelope: Envelope) -> None:
+        entered.release()
+        assert gate.wait(PATIENCE)
+
+    bus = CommandBus(store, [route(Bank(), BankCommand, stream=stream_of), call(slow, Notify)])
+    slowed = [bus.submit(Notify("x")) for _ in range(50)]
+    assert all(entered.acquire(timeout=PATIENCE) for _ in range(8))
+    assert {bus.submit(PutIn("ada", 1)).result(timeout=PATIENCE).version for _ in range(20)} == set(range(1, 21))
+    gate.set()
+    assert [one.result(timeout=PATIENCE).version for one in slowed] == [0] * 50
+
+
+def test_a_bus_that_is_gone_leaves_no_threads() -> None:
+    before = set(threading.enumerate())
+    with sacho.connect("memory://") as store:
+        bus = bank_bus(store)
+        bus.submit(Notify("x")).result(timeout=PATIENCE)
+        threads = [one for one in set(threading.enumerate()) - before if one.name.startswith("sacho-bus")]
+        assert threads
+        del bus
+        gc.collect()
+        for one in threads:
+            one.join(PATIENCE)
+            assert not one.is_alive()
+
+
 def test_own_writes_are_noted(store: EventStore) -> None:
     bus = bank_bus(store)
     with sacho.own_writes() as own:
@@ -377,7 +409,6 @@ def test_a_closed_store_is_told() -> None:
     for attempt in (
         lambda: bus.handle(PutIn("ada", 1)),
         lambda: bus.submit(PutIn("ada", 1)).result(timeout=PATIENCE),
-        lambda: bus.submit(Notify("x")).result(timeout=PATIENCE),
         lambda: bus.store(PutIn("ada", 1)),
     ):
         with pytest.raises(StoreClosed):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
-from contextvars import copy_context
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -29,7 +27,7 @@ class AsyncCommandBus:
     """The same as CommandBus, awaited. Cancelling a command that is on its way does not undo it: the same id tells.
 
     Steps, the `authorise` hook and functions given to `call` may be coroutine functions. Plain steps and hooks run in the
-    loop, so they must not wait; plain functions of `call` run on the store's few threads.
+    loop, so they must not wait; plain functions of `call` run on the loop's threads (`asyncio.to_thread`).
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class _AwaitedWays:
             return waiter
         if target.is_async:
             return target.awaited(envelope)
-        return self._store.call(copy_context().run, partial(target.handle, envelope, is_new=is_new))
+        return asyncio.to_thread(target.handle, envelope, is_new=is_new)
 
     def append(self, stream: str, event: EventData, expected: int) -> Awaitable[Appended]:
         return self._store.append(stream, [event], expected=expected)

@@ -16,7 +16,7 @@ from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
 from sacho.deciding.routing import Route, Target
 from sacho.deciding.storing import Stored
-from sacho.deciding.submitting import BackgroundWays, Submitted
+from sacho.deciding.submitting import BackgroundWays, Submitted, Threads
 from sacho.store.joining import finished
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class CommandBus:
         steps: Iterable[Step] = (),
         retry: Retry = BUS_RETRY,
     ) -> None:
-        self._event_store = store
         self._dispatch = Dispatch(store, routes, authorise=authorise, steps=steps, retry=retry, may_await=False)
         self._ways = _BlockingWays(store)
+        self._threads = Threads()
 
     def handle(
         self,
@@ -75,8 +75,11 @@ class CommandBus:
         metadata: Mapping[str, Any] | None = None,
         origin: Origin = "caller",
     ) -> Future[Outcome]:
-        """Begin to handle a command; the future has its outcome or error. The steps of the chain run at once, here."""
-        ways = BackgroundWays(self._event_store)
+        """Begin to handle a command; the future has its outcome or error, also that of a step.
+
+        The steps before `retry` run here and now; functions given to `call` run on up to eight threads of the bus.
+        """
+        ways = BackgroundWays(self._threads)
         return Submitted(self._dispatch.handling(ways, command, command_id, actor, metadata, origin)).begin()
 
     def store(

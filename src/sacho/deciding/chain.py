@@ -27,19 +27,23 @@ Step: TypeAlias = Callable[[Envelope], "Envelope | Awaitable[Envelope]"]
 Authorise: TypeAlias = Callable[[Envelope], "bool | Awaitable[bool | None] | None"]
 
 
-class Ways(Protocol):
-    """How one colour does what waits."""
+class HandlingWays(Protocol):
+    """How what handling a command waits for is done: at once, awaited, or elsewhere."""
 
     def handle(self, target: Target, envelope: Envelope, *, is_new: bool) -> Any:
         """Handle a command, once; comes to an Outcome."""
         ...
 
-    def append(self, stream: str, event: EventData, expected: int) -> Any:
-        """Append one event; comes to an Appended."""
-        ...
-
     def pause(self, seconds: float) -> Any:
         """Wait."""
+        ...
+
+
+class Ways(HandlingWays, Protocol):
+    """How all is done that a bus waits for."""
+
+    def append(self, stream: str, event: EventData, expected: int) -> Any:
+        """Append one event; comes to an Appended."""
         ...
 
 
@@ -63,7 +67,7 @@ class Chain:
             _check_answer(envelope, (yield partial(self._authorise, envelope)))
         return _correlated(envelope)
 
-    def handled(self, ways: Ways, target: Target, envelope: Envelope, *, is_new: bool) -> Steps[Outcome]:
+    def handled(self, ways: HandlingWays, target: Target, envelope: Envelope, *, is_new: bool) -> Steps[Outcome]:
         """Handle a command once, again and again where the log does not answer."""
         outcome: Outcome = yield from self._retried(
             ways,
@@ -78,7 +82,7 @@ class Chain:
         appended: Appended = yield from self._retried(ways, append, append)
         return appended
 
-    def _retried(self, ways: Ways, work: Callable[[], Any], again: Callable[[], Any]) -> Steps[Any]:
+    def _retried(self, ways: HandlingWays, work: Callable[[], Any], again: Callable[[], Any]) -> Steps[Any]:
         failures = 0
         while True:
             try:

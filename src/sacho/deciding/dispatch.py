@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sacho.deciding.chain import Authorise, Chain, Step, Steps, Ways
+from sacho.deciding.chain import Authorise, Chain, HandlingWays, Step, Steps, Ways
 from sacho.deciding.command_handler import CommandHandler, one_form
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Outcome
@@ -47,7 +47,7 @@ class Dispatch:
 
     def handling(
         self,
-        ways: Ways,
+        ways: HandlingWays,
         command: Any,
         command_id: UUID | str | None,
         actor: str | None,
@@ -99,7 +99,7 @@ class Dispatch:
         outcome = yield from self.chain.handled(ways, self._stored, inner, is_new=True)
         return Stored(stored.command_id, outcome.position) if outcome.events else None
 
-    def withdrawing(self, ways: Ways, command_id: UUID | str) -> Steps[bool]:
+    def withdrawing(self, ways: HandlingWays, command_id: UUID | str) -> Steps[bool]:
         """Take a stored command back."""
         id = one_form(command_id)
         envelope = Envelope(Withdraw(id), new_id_text(), metadata={"correlation_id": id, **current_metadata()})
