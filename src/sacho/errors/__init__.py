@@ -44,6 +44,21 @@
     │   ├── InvalidRoute            a route, step or hook that cannot be meant
     │   ├── DuplicateRoute          two routes for one type of command
     │   └── UnknownCommand          no stored command of this id
+    ├── MessagingError              messages to and from the outside
+    │   ├── InvalidPublicEvent      a class that cannot be declared as a public event
+    │   ├── InvalidTarget           a target or a secret that cannot be meant
+    │   ├── UnpublishableEvent      what a relay's method returned cannot leave
+    │   ├── TargetUnreachable       the target does not answer: it is waited for
+    │   │   └── StreamMissing       no stream of JetStream takes the subject
+    │   ├── TargetFailed            the target did not take a message this time: sent again, then parked
+    │   │   └── WebhookFailed       408, 425, 429, 5xx, or no answer in time
+    │   ├── MessageRefused          the target will never take the message: parked at once
+    │   │   ├── MessageTooLarge
+    │   │   └── WebhookRefused      4xx, or a redirect
+    │   │       └── WebhookGone     410
+    │   ├── InvalidSignature        a signature that is missing, wrong or too old
+    │   ├── MalformedMessage        no CloudEvent, or data that does not fit its type
+    │   └── UnknownMessageType      a type that the inbox does not accept
     ├── CommandRefused              base for the refusals of your own domain
     ├── RetriesExhausted            a command lost its race too often
     ├── ConfigurationError          connect() cannot give what was asked for
@@ -79,6 +94,7 @@ from typing import TYPE_CHECKING
 
 from sacho.errors.base import SachoError as SachoError
 from sacho.errors.commands import *  # noqa: F403 - they stand in the tree, too
+from sacho.errors.messaging import *  # noqa: F403 - they stand in the tree, too
 from sacho.errors.reacting import *  # noqa: F403 - they stand in the tree, too
 
 if TYPE_CHECKING:

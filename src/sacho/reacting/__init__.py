@@ -25,12 +25,29 @@ from sacho.reacting.processes import (
     starts,
 )
 from sacho.reacting.processes.overview import ProcessDetail, Processes, ProcessStatus
+from sacho.reacting.messaging import (
+    Accepted,
+    Context,
+    Inbox,
+    JetStreamTarget,
+    LogTarget,
+    Message,
+    PublicEvent,
+    Relay,
+    Target,
+    WebhookTarget,
+    accepts,
+    one_by_one,
+    publishes,
+    verify_webhook,
+)
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import Generation
 from sacho.reacting.viewing import DocumentReader, View
 
 __all__ = [
+    "Accepted",
     "Administration",
     "Application",
     "Become",
@@ -38,6 +55,7 @@ __all__ = [
     "Changes",
     "Comparison",
     "Consumer",
+    "Context",
     "Delivery",
     "Difference",
     "DocumentReader",
@@ -48,6 +66,10 @@ __all__ = [
     "Folded",
     "Generation",
     "HandledIds",
+    "Inbox",
+    "JetStreamTarget",
+    "LogTarget",
+    "Message",
     "Moment",
     "Parked",
     "PartitionStatus",
@@ -56,17 +78,25 @@ __all__ = [
     "ProcessStatus",
     "Processes",
     "Projection",
+    "PublicEvent",
     "Reaction",
+    "Relay",
     "Runner",
     "Send",
     "SetDeadline",
     "Status",
     "TableComparison",
+    "Target",
     "View",
+    "WebhookTarget",
+    "accepts",
     "continues",
     "fold",
     "handles",
     "on_deadline",
     "on_refusal",
+    "one_by_one",
+    "publishes",
     "starts",
+    "verify_webhook",
 ]

@@ -27,6 +27,7 @@ from sacho.errors import (
     StorageFull,
     StorageUnreachable,
     StoreForked,
+    TargetUnreachable,
     ViewsUnreachable,
 )
 from sacho.storage.busy import primary_code, until_free
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 BUSY_SECONDS: Final = 30.0
 CHANGES_AT_ONCE: Final = {"sqlite": 20_000, "postgresql": 1_000}
 """How many changes one transaction is for. PostgreSQL slows down where one transaction changes a row again and again."""
-PASSING: Final = (ViewsUnreachable, StorageBusy, StorageFull, StorageUnreachable)
+PASSING: Final = (ViewsUnreachable, StorageBusy, StorageFull, StorageUnreachable, TargetUnreachable)
 _PASSING_SQLITE: Final = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -171,7 +172,10 @@ _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgr
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether a database or log failed for a reason that lies outside of what was asked: it is down, full, locked."""
+    """Tell whether a database or log failed for a reason that lies outside of what was asked: it is down, full, locked.
+
+    So it is with a target of messages that does not answer, which is no message's fault.
+    """
     if not isinstance(error, DBAPIError):
         return isinstance(error, PASSING) or (isinstance(error, SQLAlchemyError) and "QueuePool" in str(error))
     if error.connection_invalidated:

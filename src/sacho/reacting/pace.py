@@ -42,14 +42,16 @@ class Pace:
 
 
 class Slices:
-    """How many events to handle at once, up to `most`, so that it takes about `SLICE_SECONDS`: learnt from those before.
+    """How many events to handle at once, up to `most`, so that it takes about so many seconds: learnt from those before.
 
     Those before may have been quick and the next ones slow, so effects that cannot be undone come one at a time.
     """
 
-    def __init__(self, most: int = MOST_AT_ONCE) -> None:
-        self.size = 1
-        self._most = most
+    def __init__(self, most: int = MOST_AT_ONCE, seconds: float = SLICE_SECONDS, least: int = 1) -> None:
+        self.size = least
+        self._most = max(least, most)
+        self._seconds = seconds
+        self._least = least
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -57,7 +59,7 @@ class Slices:
         began = time.monotonic()
         yield
         took = time.monotonic() - began
-        if took > SLICE_SECONDS:
-            self.size = max(1, self.size // 2)
-        elif took < SLICE_SECONDS / 4:
+        if took > self._seconds:
+            self.size = max(self._least, self.size // 2)
+        elif took < self._seconds / 4:
             self.size = min(self._most, 2 * self.size)

@@ -7,18 +7,24 @@ import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
+from sacho.deciding import Retry
 from sacho.errors import LeaseLost
 from sacho.events import RecordedEvent
 from sacho.reacting.databases import is_passing, storable
+from sacho.reacting.pace import MOST_AT_ONCE, Slices
 
 if TYPE_CHECKING:
     from sacho.deciding.bus import CommandBus
     from sacho.reacting.consumer import Consumer
     from sacho.store import EventStore
+
+
+LONGEST_RETRY_AFTER: Final = 60.0
+"""For how many seconds a worker rests at most because a target asks for it."""
 
 
 class HandlerFailed(Exception):
@@ -58,6 +64,12 @@ def waiting_or_failure(error: BaseException, recorded: RecordedEvent) -> BaseExc
     return HandlerWaits(recorded, error) if is_passing(error) else failure(error, recorded)
 
 
+def pause(retry: Retry, attempts: int, error: BaseException) -> float:
+    """Return how many seconds to wait after so many attempts: as declared, and as long as the error asks for, within bounds."""
+    asked = getattr(error, "retry_after", None) or 0.0
+    return max(retry.pause(attempts + 1), min(asked, LONGEST_RETRY_AFTER))
+
+
 def said(error: BaseException) -> str:
     """Return an error in one line."""
     try:
@@ -90,6 +102,10 @@ class Taking:
 
     acts_at_once = False
     """Whether what was taken has happened, committed or not, and cannot be taken back nor told apart from a second time."""
+
+    def slices(self) -> Slices:
+        """Return how many events it is to be given at once. Of effects that cannot be undone and fail alone, one."""
+        return Slices(1 if self.acts_at_once else MOST_AT_ONCE)
 
     @property
     def size(self) -> int:

@@ -24,10 +24,10 @@ from sacho.reacting.bookkeeping import OF_ALL, Bookkeeping, Lease, Parked, lets_
 from sacho.reacting.consumer import Consumer, partition_of
 from sacho.reacting.databases import is_passing
 from sacho.reacting.holding import Holding
-from sacho.reacting.pace import MOST_AT_ONCE, Pace, Slices
+from sacho.reacting.pace import Pace
 from sacho.reacting.sifting import Sifting
 from sacho.reacting.tables import Generation
-from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, said, traced
+from sacho.reacting.taking import CommitFailed, HandlerFailed, HandlerWaits, Taking, pause, said, traced
 from sacho.reacting.transacting import OpenTransaction
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Worker:
         self._stopping = False
         self._gone = False
         self._taking = make_taking(self)
-        self._slices = Slices(1 if self._taking.acts_at_once else MOST_AT_ONCE)
+        self._slices = self._taking.slices()
 
     # --- for others -----------------------------------------------------------------------------------
 
@@ -375,7 +375,7 @@ class Worker:
                 if attempts >= retry.attempts or getattr(error, "is_final", False):
                     break
                 logger.warning("%s: position %d failed: %s", self.generation, recorded.position, said(error))
-                self._rest(retry.pause(attempts + 1))
+                self._rest(pause(retry, attempts, error))
                 if self._stopping:
                     return
             attempts += 1

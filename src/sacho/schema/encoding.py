@@ -162,6 +162,11 @@ def _checked_raw(event: RawEvent) -> tuple[str, int]:
     return checked_name("event type", event.type), version
 
 
+def encode_json(type: str, values: Any) -> str:
+    """Return values as events are written: deterministic JSON text. Raises InvalidEvent where JSON cannot carry them."""
+    return _json(type, values)
+
+
 def encode_metadata(type: str, metadata: Mapping[str, Any]) -> str:
     """Return metadata as deterministic JSON text. Raises InvalidEvent where JSON cannot carry it."""
     if any(not isinstance(key, str) for key in metadata):
