@@ -1,0 +1,36 @@
+"""A NATS server for the tests of a run; and one of its own for those that end it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from servers.nats import GIVEN_URL, NatsServer, running_nats
+from tests.reacting.messaging.broker import make_stream
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """A NATS server with JetStream, the same for all tests of the run."""
+    if GIVEN_URL:
+        yield GIVEN_URL
+        return
+    with running_nats() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_nats() -> Iterator[NatsServer]:
+    """A server to be killed and started again."""
+    with running_nats() as server:
+        yield server
+
+
+@pytest.fixture
+def stream(nats_url: str) -> str:
+    """The name of an empty stream, which takes all subjects below it."""
+    name = f"t{secrets.token_hex(6)}"
+    make_stream(nats_url, name)
+    return name
