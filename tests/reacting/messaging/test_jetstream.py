@@ -131,7 +131,9 @@ def test_a_stream_that_is_not_there_is_waited_for(place: Place, nats_url: str) -
         assert app.administration.parked(Outside) == []
         make_stream(nats_url, stream)
         assert app.wait_for(Outside, place.store.head(), PATIENCE)
-    assert numbers(contents(nats_url, stream)) == {str(key): [one for one in range(20, 40) if one % 7 == key] for key in range(7)}
+    assert numbers(contents(nats_url, stream)) == {
+        str(key): [one for one in range(20, 40) if one % 7 == key] for key in range(7)
+    }
 
 
 def test_a_stream_of_another_name_is_refused(place: Place, nats_url: str, stream: str) -> None:

@@ -55,7 +55,9 @@ def test_the_type_of_a_message_has_the_version_from_the_second_on() -> None:
     )
 
 
-@pytest.mark.parametrize("type", [None, "", 7, "with space", ".dot", "dot.", "two..dots", "ä", "a.v2", "a/b", "x" * 201])
+@pytest.mark.parametrize(
+    "type", [None, "", 7, "with space", ".dot", "dot.", "two..dots", "ä", "a.v2", "a/b", "x" * 201]
+)
 def test_a_type_out_of_rules_is_refused_when_it_is_declared(type: Any) -> None:
     with pytest.raises(InvalidPublicEvent) as caught:
         declared(type=type)
@@ -99,7 +101,13 @@ def test_a_receiver_reads_what_was_written() -> None:
     assert msgspec.json.decode(msgspec.json.encode(event), type=Confirmed) == event
 
 
-MADE: list[Callable[[], object]] = [lambda: 7, lambda: "text", lambda: {"a": 1}, lambda: [Told(1), 7], lambda: RawEvent("x", 1)]
+MADE: list[Callable[[], object]] = [
+    lambda: 7,
+    lambda: "text",
+    lambda: {"a": 1},
+    lambda: [Told(1), 7],
+    lambda: RawEvent("x", 1),
+]
 
 
 @pytest.mark.parametrize("make", MADE)

@@ -91,7 +91,9 @@ def test_the_library_of_cloudevents_reads_a_message(place: Place) -> None:
     place.run(Outside(shelf))
     recorded = list(place.store.read("orders-1"))[1]
     first, second = (
-        from_http(HTTPMessage({"content-type": "application/cloudevents+json"}, one.structured()), JSONFormat(), CloudEvent)
+        from_http(
+            HTTPMessage({"content-type": "application/cloudevents+json"}, one.structured()), JSONFormat(), CloudEvent
+        )
         for one in shelf.messages
     )
     assert first.get_attributes() == {
@@ -110,7 +112,6 @@ def test_the_library_of_cloudevents_reads_a_message(place: Place) -> None:
     assert first.get_data() == {"order_id": "1", "seats": 3, "total": "30.00"}
     assert second.get_type() == "conference.order-confirmed.v2"
     assert second.get_extension("sequence") > first.get_extension("sequence")
-
 
 
 def test_ids_are_derived_from_event_relay_and_place(place: Place) -> None:
@@ -305,5 +306,3 @@ def test_publishes_names_events() -> None:
 
 def test_a_relay_has_independent_keys_and_partitions() -> None:
     assert (Outside.independent_keys, Outside.partitions) == (True, 8)
-
-

@@ -144,7 +144,9 @@ def test_a_failure_that_passes_is_got_over(place: Place, receiver: Receiver) -> 
 
 
 @pytest.mark.parametrize("answer", [NEVER, TRICKLE])
-def test_a_receiver_that_does_not_come_to_an_end_is_given_up_in_time(place: Place, receiver: Receiver, answer: int) -> None:
+def test_a_receiver_that_does_not_come_to_an_end_is_given_up_in_time(
+    place: Place, receiver: Receiver, answer: int
+) -> None:
     receiver.answers = lambda posted: answer
     found = outcome(place, receiver, timeout=0.3)
     assert type(found) is WebhookFailed
@@ -209,7 +211,9 @@ def test_a_url_out_of_rules_is_refused(url: Any) -> None:
         WebhookTarget(url, secret=SECRET)
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_short", "not base64 at all!", "whsec_AAAA", [], None, "ä" * 40])
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_short", "not base64 at all!", "whsec_AAAA", [], None, "ä" * 40]
+)
 def test_a_secret_out_of_rules_is_refused_and_not_shown(secret: Any) -> None:
     with pytest.raises(InvalidTarget) as caught:
         WebhookTarget("http://example.org", secret=secret)
@@ -218,7 +222,14 @@ def test_a_secret_out_of_rules_is_refused_and_not_shown(secret: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7.0), (None, None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("9" * 40, 999_999_999.0), ("-1", None)],
+    [
+        ("7", 7.0),
+        (None, None),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("9" * 40, 999_999_999.0),
+        ("-1", None),
+    ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
     assert retry_after(value) == seconds
@@ -236,7 +247,9 @@ PUBLISHED_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The example that the specification's own libraries are tested by."""
 
 
-def verify(headers: dict[str, str] = HEADERS, body: bytes = BODY, secret: Any = PUBLISHED_SECRET, **options: Any) -> None:
+def verify(
+    headers: dict[str, str] = HEADERS, body: bytes = BODY, secret: Any = PUBLISHED_SECRET, **options: Any
+) -> None:
     verify_webhook(headers, body, secret, **{"now": 1614265330, **options})
 
 
