@@ -64,10 +64,10 @@ $(VENV)/runtime: pyproject.toml requirements/runtime.txt | $(BIN)/python
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	@echo "installing what its development needs"
-	@$(PIP) -e '.[otel,postgres]' -r requirements/dev.txt
+	@$(PIP) -e '.[messages,nats,otel,postgres]' -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/runtime requirements/bench.txt
 	@echo "installing the peers"
-	@$(PIP) -e '.[postgres]' -r requirements/bench.txt
+	@$(PIP) -e '.[messages,nats,postgres]' -r requirements/bench.txt
 	@touch $@
