@@ -10,21 +10,6 @@ from sacho.reacting.declaring import handles
 from sacho.reacting.documents import Documents, DocumentView, EntityView
 from sacho.reacting.folding import Folded, fold
 from sacho.reacting.handled import HandledIds
-from sacho.reacting.processes import (
-    Become,
-    CancelDeadline,
-    Done,
-    Moment,
-    ProcessManager,
-    Reaction,
-    Send,
-    SetDeadline,
-    continues,
-    on_deadline,
-    on_refusal,
-    starts,
-)
-from sacho.reacting.processes.overview import ProcessDetail, Processes, ProcessStatus
 from sacho.reacting.messaging import (
     Accepted,
     Context,
@@ -41,6 +26,21 @@ from sacho.reacting.messaging import (
     publishes,
     verify_webhook,
 )
+from sacho.reacting.processes import (
+    Become,
+    CancelDeadline,
+    Done,
+    Moment,
+    ProcessManager,
+    Reaction,
+    Send,
+    SetDeadline,
+    continues,
+    on_deadline,
+    on_refusal,
+    starts,
+)
+from sacho.reacting.processes.overview import ProcessDetail, Processes, ProcessStatus
 from sacho.reacting.projection import Projection
 from sacho.reacting.runner import Runner
 from sacho.reacting.tables import Generation

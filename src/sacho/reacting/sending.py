@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sacho.deciding.envelope import Origin
@@ -23,10 +25,16 @@ from sacho.events import (
     type_name_of,
 )
 from sacho.reacting.consumer import Consumer
+from sacho.reacting.pace import Slices
 from sacho.reacting.processes.process_manager import ProcessManager
 from sacho.reacting.taking import Commits, Surroundings, Taking, waiting_or_failure
 from sacho.store import metadata
 from sacho.store.ids import derived_id
+
+MOST_AT_ONCE: Final = 256
+"""How many events are taken together at most; those of different keys share commits."""
+LEAST_AT_ONCE: Final = 16
+SLICE_SECONDS: Final = 0.25
 
 
 class Commands(Consumer):
@@ -76,40 +84,81 @@ class Outgoing(NamedTuple):
 
 
 class Sending(Taking):
-    """Takes events whose commands are to be sent."""
+    """Takes events whose commands are to be sent: those of one key one after the other, those of several keys side by side.
+
+    Where one fails, those behind it of other keys have gone out; they are remembered, so that this worker sends them once.
+    """
 
     acts_at_once = True
 
     def __init__(self, consumer: Commands, here: Surroundings) -> None:
         if here.bus is None:
             raise InvalidConsumer(consumer.name, "the application routes no commands; give it routes=[...]")
-        self._managers = consumer.managers
+        self._consumer = consumer
         self._store = here.store
         self._bus = here.bus
+        self._sent: set[int] = set()
+        """The positions of events behind the checkpoint whose commands have gone out."""
+
+    def slices(self) -> Slices:
+        """So many that they share commits."""
+        return Slices(MOST_AT_ONCE, SLICE_SECONDS, LEAST_AT_ONCE)
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
-        """Send the commands of events in order."""
+        """Send the commands of events."""
+        self._sent = {position for position in self._sent if position >= events[0].position} if events else self._sent
+        lanes: dict[str, deque[_Sent]] = {}
         for recorded in events:
-            try:
-                for command in outgoing(recorded):
-                    self._send(command, recorded)
-            except BaseException as error:
-                raise waiting_or_failure(error, recorded) from error
+            if recorded.position not in self._sent:
+                lanes.setdefault(self._consumer.key(recorded), deque()).append(_Sent(recorded))
+        failed: list[tuple[RecordedEvent, BaseException]] = []
+        while lanes:
+            under_way = [(key, lane[0], self._begun(lane[0])) for key, lane in lanes.items()]
+            for key, one, future in under_way:
+                try:
+                    self._end(one, future)
+                except BaseException as error:
+                    failed.append((one.recorded, error))
+                    del lanes[key]
+                    continue
+                if one.is_over:
+                    self._sent.add(one.recorded.position)
+                    lanes[key].popleft()
+                if not lanes[key]:
+                    del lanes[key]
+        if failed:
+            first, cause = min(failed, key=lambda one: one[0].position)
+            raise waiting_or_failure(cause, first) from cause
 
-    def _send(self, one: Outgoing, recorded: RecordedEvent) -> None:
-        """Have a command handled, or tell its process that it was refused. Raises CommandFailed, StorageError."""
-        if self._is_withdrawn(recorded):
-            return
-        origin: Origin = "stored" if one.process is None else "process"
+    def _begun(self, one: _Sent) -> Future[Any] | BaseException | None:
+        """Begin to handle the next command of an event; return what becomes of it, or the error; None if there is none left."""
+        recorded, command = one.recorded, one.next()
+        if command is None:
+            return None
+        origin: Origin = "stored" if command.process is None else "process"
         given = {key: value for key, value in recorded.metadata.items() if key != "command_id"}
-        with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
-            try:
-                command = self._bus.command(one.command, one.data)
-                self._bus.handle(command, command_id=one.id, origin=origin)
-            except CommandRefused as refusal:
-                self._tell(one, recorded, refusal)
-            except CommandError as error:
-                raise CommandFailed(one.command, one.id, str(error)) from error
+        try:
+            if self._is_withdrawn(recorded):
+                return None
+            with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
+                built = self._bus.command(command.command, command.data)
+                return self._bus.submit(built, command_id=command.id, origin=origin)
+        except BaseException as error:
+            return error
+
+    def _end(self, one: _Sent, begun: Future[Any] | BaseException | None) -> None:
+        """Wait for a command, and tell its process if it was refused. Raises CommandFailed, StorageError, what a function does."""
+        command = one.command
+        if begun is None or command is None:
+            return
+        try:
+            if isinstance(begun, BaseException):
+                raise begun
+            begun.result()
+        except CommandRefused as refusal:
+            self._tell(command, one.recorded, refusal)
+        except CommandError as error:
+            raise CommandFailed(command.command, command.id, str(error)) from error
 
     def _is_withdrawn(self, recorded: RecordedEvent) -> bool:
         """Tell whether a command was stored, and withdrawn or replaced before it went out."""
@@ -127,13 +176,32 @@ class Sending(Taking):
         if step is None:
             stream, told = recorded.stream, CommandTurnedDown("", "", one.id, one.command, one.data, error, reason)
         else:
-            manager = self._managers.get(step.process)
+            manager = self._consumer.managers.get(step.process)
             if manager is None or ("refusal", one.command) not in manager.takes:
                 raise CommandFailed(one.command, one.id, f"{error}: {reason}") from refusal
             stream = refusal_stream(manager.stream_of(step.key))
             told = CommandTurnedDown(step.process, step.key, one.id, one.command, one.data, error, reason)
         with suppress(DuplicateEventId):  # it was told before, in other words
             self._store.append(stream, [EventData(told, UUID(bytes=derived_id(one.id, "turned down")))])
+
+
+class _Sent:
+    """An event whose commands are being sent, one after the other."""
+
+    def __init__(self, recorded: RecordedEvent) -> None:
+        self.recorded = recorded
+        self.command: Outgoing | None = None
+        self._left = deque(outgoing(recorded))
+
+    def next(self) -> Outgoing | None:
+        """Go on to the next command and return it, None if there was none left."""
+        self.command = self._left.popleft() if self._left else None
+        return self.command
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no command is left."""
+        return not self._left
 
 
 def outgoing(recorded: RecordedEvent) -> Iterator[Outgoing]:

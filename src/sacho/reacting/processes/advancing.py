@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sacho.errors import DuplicateEventId, InvalidConsumer, SachoError, StorageError, WrongExpectedVersion
 from sacho.events import EventData, ProcessAdvanced, RecordedEvent, Write
+from sacho.reacting.pace import Slices
 from sacho.reacting.processes.stepping import NOT_BEGUN, Process, Stepping
 from sacho.reacting.taking import Surroundings, Taking, failure
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST_KNOWN: Final = 10_000
 """How many processes are remembered between batches."""
+MOST_AT_ONCE: Final = 500
+LEAST_AT_ONCE: Final = 32
+SLICE_SECONDS: Final = 0.25
 _NO_BOUND: Final = 2**63 - 1
 
 
@@ -35,6 +39,10 @@ class Advancing(Taking):
         self._clock = here.clock
         self._stepping = Stepping(manager, here.bus.stored_form)
         self._known: OrderedDict[str, Process] = OrderedDict()
+
+    def slices(self) -> Slices:
+        """So many that a commit is shared by some, however long it takes."""
+        return Slices(MOST_AT_ONCE, SLICE_SECONDS, LEAST_AT_ONCE)
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
         """Let processes take their steps, and append them. Raises HandlerFailed."""
