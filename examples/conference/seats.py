@@ -32,13 +32,17 @@ class AvailableSeatsChanged(Event, tags=("conference:{conference_id}",)):
     deltas: Seats
 
 
-class SeatsReserved(Event, tags=("conference:{conference_id}", "reservation:{reservation_id}")):
-    """A reservation now holds `held`; what is available changed by `deltas`. Also recorded when nothing was left."""
+class SeatsReserved(Event, tags=("conference:{conference_id}", "reservation:{reservation_id}"), omit_defaults=True):
+    """A reservation now holds `held`; what is available changed by `deltas`. Also recorded when nothing was left.
+
+    `request` is the number of the request that it answers, 0 if that had none.
+    """
 
     conference_id: str
     reservation_id: str
     held: Seats
     deltas: Seats
+    request: int = 0
 
 
 class ReservationCommitted(Event, tags=("conference:{conference_id}", "reservation:{reservation_id}")):
@@ -71,6 +75,13 @@ SeatsEvent: TypeAlias = (
 # --- commands -----------------------------------------------------------------------------------------
 
 
+class OpenSeatType(msgspec.Struct, frozen=True):
+    """Make a type of seats known that has none yet; a type that is known stays as it is."""
+
+    conference_id: str
+    seat_type: str
+
+
 class AddSeats(msgspec.Struct, frozen=True):
     """Put more seats of a type on sale."""
 
@@ -88,11 +99,16 @@ class RemoveSeats(msgspec.Struct, frozen=True):
 
 
 class MakeReservation(msgspec.Struct, frozen=True):
-    """Hold as many of the wanted seats as can be had; the same id again asks anew with other numbers."""
+    """Hold as many of the wanted seats as can be had; the same id again asks anew with other numbers.
+
+    Who waits for the answer numbers the requests of a reservation, from 1: then each is answered, even where nothing
+    changes, and an answer says which request it is for.
+    """
 
     conference_id: str
     reservation_id: str
     wanted: Mapping[str, int]
+    request: int = 0
 
 
 class CommitReservation(msgspec.Struct, frozen=True):
@@ -117,7 +133,7 @@ class ReleaseSeats(msgspec.Struct, frozen=True):
 
 
 SeatsCommand: TypeAlias = (
-    AddSeats | RemoveSeats | MakeReservation | CommitReservation | CancelReservation | ReleaseSeats
+    OpenSeatType | AddSeats | RemoveSeats | MakeReservation | CommitReservation | CancelReservation | ReleaseSeats
 )
 
 # --- refusals -----------------------------------------------------------------------------------------
@@ -183,6 +199,8 @@ class SeatsAvailability(Decider[SeatsCommand, SeatsState, SeatsEvent]):
 
     def decide(self, command: SeatsCommand, state: SeatsState) -> Iterator[SeatsEvent]:
         match command:
+            case OpenSeatType(conference_id, seat_type) if seat_type not in state.remaining:
+                yield AvailableSeatsChanged(conference_id, {seat_type: 0})
             case AddSeats(conference_id, seat_type, quantity):
                 yield AvailableSeatsChanged(conference_id, {seat_type: _checked(seat_type, quantity, least=1)})
             case RemoveSeats(conference_id, seat_type, quantity):
@@ -223,9 +241,9 @@ class SeatsAvailability(Decider[SeatsCommand, SeatsState, SeatsEvent]):
         if command.reservation_id in state.over:
             return
         held = state.can_hold(command.reservation_id, command.wanted)
-        if held != state.pending.get(command.reservation_id):
+        if command.request or held != state.pending.get(command.reservation_id):
             deltas = state.deltas(command.reservation_id, held)
-            yield SeatsReserved(command.conference_id, command.reservation_id, held, deltas)
+            yield SeatsReserved(command.conference_id, command.reservation_id, held, deltas, command.request)
 
 
 def _checked(seat_type: str, quantity: object, *, least: int) -> int:

@@ -13,6 +13,7 @@ from examples.conference.seats import (
     CommitReservation,
     InvalidQuantity,
     MakeReservation,
+    OpenSeatType,
     ReleaseSeats,
     RemoveSeats,
     ReservationCancelled,
@@ -210,3 +211,27 @@ def test_every_event_is_found_by_its_conference() -> None:
 
 def test_the_seats_of_a_conference_have_a_stream_of_their_own() -> None:
     assert seats_stream("42") == "seats-42"
+
+
+# --- what the processes ask for -----------------------------------------------------------------------
+
+
+def test_a_seat_type_is_opened_without_seats_and_only_once() -> None:
+    opened = AvailableSeatsChanged("c1", {"WS": 0})
+    given(TEN_GA).when(OpenSeatType("c1", "WS")).then(opened)
+    given(TEN_GA).when(OpenSeatType("c1", "GA")).then_nothing()
+    given(TEN_GA, opened).when(reserve("r1", WS=1)).then(SeatsReserved("c1", "r1", {"WS": 0}, {}))
+
+
+def test_a_numbered_request_is_answered_by_its_number_even_where_nothing_changes() -> None:
+    given(TEN_GA).when(MakeReservation("c1", "r1", {"GA": 4}, 1)).then(
+        SeatsReserved("c1", "r1", {"GA": 4}, {"GA": -4}, 1)
+    )
+    given(TEN_GA, R1_HOLDS_4).when(MakeReservation("c1", "r1", {"GA": 4}, 2)).then(
+        SeatsReserved("c1", "r1", {"GA": 4}, {}, 2)
+    )
+
+
+@pytest.mark.parametrize("end", [R1_COMMITTED, R1_CANCELLED])
+def test_a_numbered_request_for_a_reservation_that_is_over_changes_nothing(end: Any) -> None:
+    given(TEN_GA, R1_HOLDS_4, end).when(MakeReservation("c1", "r1", {"GA": 4}, 2)).then_nothing()
