@@ -358,6 +358,9 @@ def _reject(order_id: str, state: OrderState) -> Iterator[OrderEvent]:
 
 def _wanted(command: RegisterToConference) -> Seats:
     """Return what is wanted, without what is not; raise for what cannot be meant."""
+    check_text("order_id", command.order_id, most=100)
+    if "~" in command.order_id:
+        raise InvalidField("order_id", "has a ~, which stands in the ids of reservations")
     for seat_type, quantity in command.seats.items():
         if type(quantity) is not int or not 0 <= quantity <= MOST_OF_A_TYPE:
             raise InvalidQuantity(seat_type, quantity)
