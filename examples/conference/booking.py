@@ -12,6 +12,7 @@ from examples.conference.management import CreateConference, create_conference
 from examples.conference.money import Money
 from examples.conference.provider import Notice, SimulatedProvider, command_of
 from examples.conference.race import STORE
+from examples.conference.read_models import READ_MODELS
 from examples.conference.registration import RegistrationProcess
 from examples.conference.routes import authorise, routes
 from examples.conference.seating import Seating
@@ -34,10 +35,12 @@ def application(
     provider: SimulatedProvider | None = None,
     clock: Callable[[], datetime] = utc_now,
     consumers: Sequence[Consumer | type[Consumer]] = (),
+    steps: Sequence[Callable[[Envelope], Envelope]] = (),
 ) -> Application:
     """Return the application over a store: an open one, one of a URL, or the one that the environment names.
 
-    Its payments go to `provider`, by default one that always succeeds. `consumers` are more than its own.
+    Its payments go to `provider`, by default one that always succeeds. `consumers` and `steps` of the
+    bus are more than its own.
     """
     bank = provider or SimulatedProvider(usually="success")
 
@@ -49,9 +52,10 @@ def application(
 
     app = Application(
         store or os.environ[STORE],
-        consumers=[*PROCESSES, *consumers],
+        consumers=[*PROCESSES, *READ_MODELS, *consumers],
         routes=[call(create, CreateConference), *routes(bank)],
         authorise=authorise,
+        steps=steps,
         clock=clock,
     )
     bank.notify = notified
