@@ -132,11 +132,8 @@ def running(store: str | EventStore, **more: Any) -> Iterator[World]:
     """Run the application over a store. Payments wait for `provider.settle`, unless told otherwise."""
     provider = more.pop("provider", None) or SimulatedProvider(usually="timeout")
     clock = more.pop("clock", None) or ManualClock(NOW)
-    with application(store, provider=provider, clock=clock, **more) as app:
-        for consumer in app.consumers:
-            consumer.partitions = 1  # where there are several, waiting for one takes up to a second each time
-        with app.running():
-            yield World(app, clock, provider)
+    with application(store, provider=provider, clock=clock, **more) as app, app.running():
+        yield World(app, clock, provider)
 
 
 def until(condition: Callable[[], object]) -> None:
