@@ -295,9 +295,9 @@ class Application:
 
     def _has_reached(self, consumer: Consumer, position: int, key: str | None) -> bool:
         for worker in [worker for runner in self._runners for worker in runner.workers]:
-            if worker.generation.name == consumer.name and not worker.is_building and worker.consumer.partitions == 1:
-                here = worker.holding.written(0)
-                if here is not None and here >= position:
+            if worker.generation.name == consumer.name and not worker.is_building:
+                here = [worker.holding.done(number) for number in range(worker.consumer.partitions)]
+                if all(one is not None and one >= position for one in here):
                     return True
         with self.views.reading() as connection:
             builds = self._books.generations(connection, consumer.name)
