@@ -69,5 +69,5 @@ $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 
 $(VENV)/bench: $(VENV)/runtime requirements/bench.txt
 	@echo "installing the peers"
-	@$(PIP) -e '.[messages,nats,postgres]' -r requirements/bench.txt
+	@$(PIP) -e '.[nats,postgres]' -r requirements/bench.txt
 	@touch $@

@@ -38,6 +38,8 @@ T = TypeVar("T")
 AT_ONCE: Final = 500
 CONNECT_SECONDS: Final = 5
 ACKNOWLEDGED_WITHIN: Final = 5.0
+_ONCE: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.01}
+"""Of nats-py's connect: come back at once, also where nobody listens."""
 _TOKEN_SAFE: Final = "-_"
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _TOO_LARGE: Final = 10054
@@ -309,24 +311,23 @@ async def connected(servers: Sequence[str], options: Mapping[str, Any], where: s
         from nats.aio.client import Client
     except ImportError as error:
         raise MissingExtra("JetStream", "nats") from error
-    reason = ""
+    met: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        met.append(error)
+
+    given = {"connect_timeout": CONNECT_SECONDS, **options, **_ONCE, "error_cb": note}
     for server in servers:
         client = Client()
         try:
-            await client.connect(
-                server,
-                **{"connect_timeout": CONNECT_SECONDS, "error_cb": _unheard, **options, "allow_reconnect": False},
-            )
+            async with asyncio.timeout(3 * given["connect_timeout"]):
+                await client.connect(server, **given)
             return client
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            met.insert(0, error)
             with suppress(Exception):
                 await client.close()
-    raise TargetUnreachable(where, reason)
-
-
-async def _unheard(error: Exception) -> None:
-    """Say nothing: what fails is told where it was asked for."""
+    raise TargetUnreachable(where, str(met[-1]) or type(met[-1]).__name__)
 
 
 def token(text: str) -> str:

@@ -22,7 +22,7 @@ class Secrets:
     """The keys that messages are signed by. Nothing that is shown has them."""
 
     def __init__(self, secrets: str | Sequence[str]) -> None:
-        self._keys = tuple(_key(one) for one in ((secrets,) if isinstance(secrets, str) else tuple(secrets)))
+        self._keys = tuple(map(_key, (secrets,) if isinstance(secrets, str) else secrets or ()))
         if not self._keys:
             raise InvalidTarget("no secret was given")
 
@@ -67,9 +67,7 @@ def verify_webhook(
         raise InvalidSignature("webhook-timestamp is no number of seconds")
     age = (time.time() if now is None else now) - int(timestamp)
     if abs(age) > tolerance:
-        raise InvalidSignature(
-            f"it was signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, and {tolerance:g} are allowed"
-        )
+        raise InvalidSignature(f"it was signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, and {tolerance:g} are allowed")
     found = [one.partition(",")[2] for one in signatures.split(" ") if one.startswith("v1,")]
     holds = False
     for digest in secrets.digests(id, timestamp, body):
@@ -81,9 +79,7 @@ def verify_webhook(
 
 def _key(secret: object) -> bytes:
     """Return the bytes of a secret: base64, with `whsec_` before it or without."""
-    wrong = (
-        'a secret is base64 of at least 16 random bytes, with whsec_ before it: "whsec_" + base64 of 32 random bytes'
-    )
+    wrong = 'a secret is base64 of at least 16 random bytes, with "whsec_" before it'
     if not isinstance(secret, str):
         raise InvalidTarget(wrong)
     try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from sacho.errors import (
@@ -64,10 +64,11 @@ class WebhookTarget:
         in_parallel: int = IN_PARALLEL,
     ) -> None:
         try:
-            import httpx  # noqa: F401 - told now, not at the first message
+            import httpx
         except ImportError as error:
             raise MissingExtra("a webhook", "messages") from error
-        self._url, self._auth, self.where = _checked_url(url)
+        self._url, name_and_password, self.where = _checked_url(url)
+        self._auth = httpx.BasicAuth(*name_and_password) if name_and_password else None
         self._secrets = Secrets(secret)
         self._timeout = timeout
         self._in_parallel = in_parallel
@@ -190,7 +191,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-def _checked_url(url: object) -> tuple[str, Any, str]:
+def _checked_url(url: object) -> tuple[str, tuple[str, str] | None, str]:
     """Return a URL without its credentials, these, and how it is shown: without a query, which may have some, too."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
