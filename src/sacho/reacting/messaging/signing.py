@@ -67,7 +67,9 @@ def verify_webhook(
         raise InvalidSignature("webhook-timestamp is no number of seconds")
     age = (time.time() if now is None else now) - int(timestamp)
     if abs(age) > tolerance:
-        raise InvalidSignature(f"it was signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, and {tolerance:g} are allowed")
+        raise InvalidSignature(
+            f"it was signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, and {tolerance:g} are allowed"
+        )
     found = [one.partition(",")[2] for one in signatures.split(" ") if one.startswith("v1,")]
     holds = False
     for digest in secrets.digests(id, timestamp, body):
