@@ -16,13 +16,8 @@ from examples.conference.management import AddSeatType, CreateConference, Detail
 from examples.conference.orders import AssignRegistrant, RegisterToConference
 from examples.conference.payments import InitiatePayment
 from examples.conference.provider import SimulatedProvider
-from examples.conference.read_models import (
-    ConferencePages,
-    DraftOrders,
-    PricedOrders,
-)
-from examples.conference.read_models.conferences import ConferencePage
-from examples.conference.read_models.orders import DraftOrder, PricedOrder
+from examples.conference.read_models.conferences import ConferencePage, ConferencePages
+from examples.conference.read_models.orders import DraftOrder, DraftOrders, PricedOrder, PricedOrders
 from examples.conference.seats import Seats
 from sacho import EventStore, Query, QueryItem
 from sacho.deciding import Outcome
