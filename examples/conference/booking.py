@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from examples.conference.bridge import Bridge
+from examples.conference.checks import check_order
 from examples.conference.management import CreateConference, create_conference
 from examples.conference.money import Money
 from examples.conference.provider import Notice, SimulatedProvider, command_of
@@ -50,12 +51,16 @@ def application(
     def notified(notice: Notice) -> None:
         app.bus.handle(command_of(notice), command_id=notice.id, origin="inbox")
 
+    def checked(envelope: Envelope) -> Envelope:
+        check_order(app.store, envelope.command)
+        return envelope
+
     app = Application(
         store or os.environ[STORE],
         consumers=[*PROCESSES, *READ_MODELS, *consumers],
         routes=[call(create, CreateConference), *routes(bank)],
         authorise=authorise,
-        steps=steps,
+        steps=[checked, *steps],
         clock=clock,
     )
     bank.notify = notified

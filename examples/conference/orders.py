@@ -321,6 +321,9 @@ def _mark_as_reserved(command: MarkAsReserved, state: OrderState) -> Iterator[Or
     if state.phase in {"expired", "cancelled"}:
         return
     seats = {type: quantity for type, quantity in command.seats.items() if quantity}
+    for seat_type in seats:
+        if seat_type not in state.prices:
+            raise UnknownSeatType(seat_type)
     if (state.phase, state.seats, state.expires_at) == ("reserved", seats, command.expires_at):
         return
     is_complete = all(seats.get(type, 0) >= quantity for type, quantity in state.seats.items())

@@ -175,6 +175,10 @@ def test_the_same_mark_again_changes_nothing() -> None:
     given(PLACED, TOTALS, RESERVED).when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER)).then_nothing()
 
 
+def test_seats_of_a_type_that_the_order_never_asked_for_have_no_price() -> None:
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "WS": 1}, LATER)).then_refused(UnknownSeatType, "'WS'")
+
+
 def test_a_confirmed_order_is_not_marked_and_one_that_is_over_stays_as_it_is() -> None:
     mark = MarkAsReserved("o1", {"GA": 1}, LATER)
     given(PLACED, TOTALS, RESERVED, CONFIRMED).when(mark).then_refused(NotInThisPhase)

@@ -26,7 +26,7 @@ from examples.conference.orders import (
     OrderReinstated,
     RegisterToConference,
 )
-from examples.conference.payments import PaymentCompleted, PaymentRefunded, PaymentRejected
+from examples.conference.payments import InitiatePayment, PaymentCompleted, PaymentRefunded, PaymentRejected
 from examples.conference.provider import SimulatedProvider
 from examples.conference.read_models.conferences import ConferencePages, conference_of
 from examples.conference.read_models.journeys import OrderJourneys, busiest_minutes, journey_funnel, time_to_pay
@@ -541,6 +541,21 @@ def test_more_seats_of_the_organiser_are_offered_to_those_who_wait(world: World)
     world.do(UpdateSeatType("c1", "WS", "Workshop", "", 3, PRICES["WS"]))
     world.until(SeatsOffered, order_id="o2")
     assert world.page().available == {"WS": 0}
+
+
+def test_who_waits_or_pays_does_so_for_an_order_and_for_what_it_asked_for(url_of: Callable[[str], str]) -> None:
+    with running(url_of("memory")) as world:
+        world.open(GA=3, WS=3)
+        world.register("o1", GA=1)
+        for refused in (
+            JoinWaitingList("c1", "GA", "o2", 1),
+            JoinWaitingList("c2", "GA", "o1", 1),
+            JoinWaitingList("c1", "WS", "o1", 1),
+            InitiatePayment("p1", "o2", Decimal(1)),
+        ):
+            with pytest.raises(sacho.CommandRefused):
+                world.do(refused)
+        world.do(JoinWaitingList("c1", "GA", "o1", 1))
 
 
 # --- what the organiser learns ------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from examples.conference.read_models.orders import DraftOrder, DraftOrders, Pric
 from examples.conference.seats import Seats
 from sacho import EventStore, Query, QueryItem
 from sacho.deciding import Outcome
+from sacho.events import CommandDue, ProcessAdvanced
 from sacho.reacting import Application, DocumentView
 from sacho.testing import ManualClock
 
@@ -115,6 +116,22 @@ class World:
     def held_for(self, order_id: str) -> Seats:
         """What the order has reserved, as its registrant sees it."""
         return self.order(order_id).reserved
+
+    def pass_time(self, **parts: float) -> None:
+        """Move the clock on, and wait until all that was due by then has come, and what it led to."""
+        self.clock.advance(**parts)
+        until(lambda: all(at > self.clock() for at in self.pending()))
+        self.settle()
+
+    def pending(self) -> list[datetime]:
+        """Return the times of all deadlines and commands that are still to come, as the log says."""
+        last = {(one.process, one.key): one for one in self.events(ProcessAdvanced)}
+        called = {one.command_id for one in self.events(CommandDue)}
+        sent = [command for one in self.events(ProcessAdvanced) for command in one.commands]
+        return [
+            *(deadline.due_at for one in last.values() for deadline in one.deadlines.values()),
+            *(one.due_at for one in sent if one.due_at is not None and one.id not in called),
+        ]
 
     def faults(self, *, but: Sequence[str] = ()) -> list[str]:
         """Return what the invariants find, but for what has one of these texts in it."""
