@@ -13,6 +13,7 @@ import pytest
 from sacho.errors import InvalidTarget, MessageTooLarge, StreamMissing, TargetUnreachable
 from sacho.reacting import Application, JetStreamTarget
 from sacho.reacting.messaging import jetstream
+from sacho.reacting.messaging.message import CONTENT_TYPE
 from servers.nats import NatsServer, running_nats
 from servers.postgres import kept_port
 from tests.reacting.conftest import Place
@@ -94,7 +95,7 @@ def test_the_limit_is_exact_with_the_headers_in_it(place: Place, spare: int) -> 
     shelf = Shelf()
     note(place.store, 1)
     place.run(Outside(shelf))
-    headers = {"Nats-Msg-Id": shelf.messages[0].id, "content-type": jetstream.CONTENT_TYPE}
+    headers = {"Nats-Msg-Id": shelf.messages[0].id, "content-type": CONTENT_TYPE}
     size = len(shelf.messages[0].structured()) + jetstream._size(headers)
     with running_nats(max_payload=size - spare) as server:
         make_stream(server.url, "exact")

@@ -14,7 +14,7 @@ from cloudevents.core.v1.event import CloudEvent
 import sacho
 from sacho import EventData, RawEvent
 from sacho.errors import InvalidConsumer, KeyParked, MessageRefused, TargetFailed, TargetUnreachable
-from sacho.reacting import Application, Message, PublicEvent, Relay, handles, publishes
+from sacho.reacting import Application, Context, Message, PublicEvent, Relay, handles, publishes
 from tests.reacting.conftest import Place
 from tests.reacting.domain import PATIENCE, until
 from tests.reacting.messaging.domain import (
@@ -75,7 +75,7 @@ def test_history_is_the_stream_up_to_the_event_and_of_an_event_without_stream_it
         source = SOURCE
 
         @publishes(Noted)
-        def noted(self, event: Noted, context: sacho.reacting.Context) -> None:  # type: ignore[name-defined]
+        def noted(self, event: Noted, context: Context) -> None:
             seen.append([one.event for one in context.history()])
 
     note(place.store, 1, 2)
@@ -242,7 +242,7 @@ def test_a_target_that_raises_or_answers_for_too_few_fails_the_messages(place: P
             with pytest.raises(KeyParked, match=reason):
                 app.wait_for(Outside, place.store.head(), PATIENCE)
             app.administration.drop(Outside, place.store.head())
-            until(lambda app=app: not parked(app))
+            until(lambda: not parked(app))
         note(place.store, 1)
 
 

@@ -187,8 +187,15 @@ def _read(headers: Mapping[str, str], body: bytes) -> BaseCloudEvent:
         from cloudevents.core.v1.event import CloudEvent
     except ImportError as error:
         raise MissingExtra("an inbox", "messages") from error
+
+    def event(attributes: dict[str, Any], data: Any) -> BaseCloudEvent:
+        missing = [name for name in ("specversion", "id") if name not in attributes]
+        if missing:  # the library would make some up, and no message would ever be a duplicate
+            raise ValueError(f"{missing[0]} is missing")
+        return CloudEvent(attributes, data)
+
     try:
-        return from_http(HTTPMessage(dict(headers), body), JSONFormat(), CloudEvent)
+        return from_http(HTTPMessage(dict(headers), body), JSONFormat(), event)
     except Exception as error:  # whatever a stranger sent may break a reader anywhere
         raise MalformedMessage(f"it is no CloudEvent of version 1.0 in JSON: {_said(error)}") from error
 

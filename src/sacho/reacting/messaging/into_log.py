@@ -90,8 +90,11 @@ class LogTarget:
             return None  # it is there; who made it then made another event of it
         if isinstance(error, PayloadTooLarge):
             return MessageTooLarge(where, error.size, error.limit)
-        told = TargetUnreachable(where, str(error)) if isinstance(error, _AWAY) else None
-        told = MessageRefused(where, str(error)) if isinstance(error, InvalidInput) else told
+        told: Outcome = None
+        if isinstance(error, _AWAY):
+            told = TargetUnreachable(where, str(error))
+        elif isinstance(error, InvalidInput):
+            told = MessageRefused(where, str(error))
         if told is not None:
             told.__cause__ = error
         return told or error

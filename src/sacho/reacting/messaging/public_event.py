@@ -32,7 +32,7 @@ class PublicEventMeta(msgspec.StructMeta):
         """Make the struct, frozen, and check what is declared."""
         if options.setdefault("frozen", True) is not True:
             raise InvalidPublicEvent(name, "a public event is immutable; leave out frozen=False")
-        cls = super().__new__(mcls, name, bases, namespace, **options)
+        cls: Any = super().__new__(mcls, name, bases, namespace, **options)
         if namespace.get("__module__") != __name__:
             cls.public_type = _checked_type(name, type)
             cls.public_version = _checked_version(name, version)

@@ -15,7 +15,7 @@ from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidEvent, InvalidName, UnpublishableEvent
 from sacho.events import RawEvent, RecordedEvent, type_name_of
 from sacho.reacting.consumer import Consumer
-from sacho.reacting.declaring import EVERY, Handled, _ATTRIBUTE
+from sacho.reacting.declaring import _ATTRIBUTE, EVERY, Handled
 from sacho.reacting.messaging.message import Message, sequence_of
 from sacho.reacting.messaging.public_event import PublicEvent
 from sacho.reacting.messaging.sending import Sending

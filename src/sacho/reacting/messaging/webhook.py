@@ -120,7 +120,12 @@ class WebhookTarget:
         loop = asyncio.get_running_loop()
         if self._client is None or self._of is not loop:  # after a fork the loop is another one
             limits = httpx.Limits(max_connections=self._in_parallel, max_keepalive_connections=self._in_parallel)
-            self._client = httpx.AsyncClient(limits=limits, timeout=None, follow_redirects=False, auth=self._auth)
+            self._client = httpx.AsyncClient(
+                limits=limits,
+                timeout=self._timeout,  # of each step; the whole is bounded where it is posted
+                follow_redirects=False,
+                auth=self._auth,
+            )
             self._of, self._room = loop, asyncio.Semaphore(self._in_parallel)
         return self._client
 
@@ -145,9 +150,9 @@ class WebhookTarget:
             async with asyncio.timeout(self._timeout):
                 async with client.stream("POST", self._url, content=body, headers=headers) as answer:
                     return self._judged(answer, await _beginning(answer))
-        except TimeoutError:
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             return WebhookFailed(self.where, None, f"it did not answer within {self._timeout:g} s")
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return TargetUnreachable(self.where, _said(error))
         except Exception as error:
             return WebhookFailed(self.where, None, _said(error))
