@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 import threading
 from functools import partial
@@ -381,18 +380,15 @@ def test_slow_functions_do_not_hold_up_commands_for_deciders(store: EventStore) 
     assert [one.result(timeout=PATIENCE).version for one in slowed] == [0] * 50
 
 
-def test_a_bus_that_is_gone_leaves_no_threads() -> None:
+def test_closing_the_store_waits_for_functions_and_leaves_no_thread() -> None:
     before = set(threading.enumerate())
+    notices = Notices()
     with sacho.connect("memory://") as store:
-        bus = bank_bus(store)
-        bus.submit(Notify("x")).result(timeout=PATIENCE)
-        threads = [one for one in set(threading.enumerate()) - before if one.name.startswith("sacho-bus")]
-        assert threads
-        del bus
-        gc.collect()
-        for one in threads:
-            one.join(PATIENCE)
-            assert not one.is_alive()
+        bus = bank_bus(store, notices)
+        waiting = [bus.submit(Notify("x")) for _ in range(100)]
+    assert [one.result(timeout=PATIENCE).version for one in waiting] == [0] * 100
+    assert len(notices.envelopes) == 100
+    assert [one.name for one in set(threading.enumerate()) - before if one.name.startswith("sacho-errands")] == []
 
 
 def test_own_writes_are_noted(store: EventStore) -> None:
@@ -409,6 +405,7 @@ def test_a_closed_store_is_told() -> None:
     for attempt in (
         lambda: bus.handle(PutIn("ada", 1)),
         lambda: bus.submit(PutIn("ada", 1)).result(timeout=PATIENCE),
+        lambda: bus.submit(Notify("x")).result(timeout=PATIENCE),
         lambda: bus.store(PutIn("ada", 1)),
     ):
         with pytest.raises(StoreClosed):

@@ -16,7 +16,7 @@ from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
 from sacho.deciding.routing import Route, Target
 from sacho.deciding.storing import Stored
-from sacho.deciding.submitting import BackgroundWays, Submitted, Threads
+from sacho.deciding.submitting import BackgroundWays, Submitted
 from sacho.store.joining import finished
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CommandBus:
     ) -> None:
         self._dispatch = Dispatch(store, routes, authorise=authorise, steps=steps, retry=retry, may_await=False)
         self._ways = _BlockingWays(store)
-        self._threads = Threads()
+        self._event_store = store
 
     def handle(
         self,
@@ -77,9 +77,9 @@ class CommandBus:
     ) -> Future[Outcome]:
         """Begin to handle a command; the future has its outcome or error, also that of a step.
 
-        The steps before `retry` run here and now; functions given to `call` run on up to eight threads of the bus.
+        The steps before `retry` run here and now; functions given to `call` run on up to eight threads.
         """
-        ways = BackgroundWays(self._threads)
+        ways = BackgroundWays(self._event_store)
         return Submitted(self._dispatch.handling(ways, command, command_id, actor, metadata, origin)).begin()
 
     def store(

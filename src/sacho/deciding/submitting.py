@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.round import is_interrupt
 from sacho.deciding.routing import ToDecider, ToFunction
-from sacho.errors import StoreForked
-from sacho.storage.processes import same_process
 
 if TYPE_CHECKING:
     from sacho.deciding.chain import Steps
     from sacho.deciding.envelope import Envelope
+    from sacho.store import EventStore
 
 T = TypeVar("T")
-
-MOST_THREADS: Final = 8
-
-
-class Threads:
-    """The few threads of one bus, made when first needed: functions may be slow, and must not hold up the store's."""
-
-    def __init__(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
-        self._is_same_process = same_process()
-
-    def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Begin `work`; the future has its result. Raises StoreForked in another process."""
-        if not self._is_same_process():
-            raise StoreForked
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="sacho-bus")
-            return self._executor.submit(work, *args)
 
 
 class BackgroundWays:
     """Does on other threads what waits, and returns futures."""
 
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
         self._context = copy_context()
 
     def handle(self, target: ToDecider | ToFunction, envelope: Envelope, *, is_new: bool) -> Future[Outcome]:
@@ -55,11 +33,11 @@ class BackgroundWays:
         if isinstance(target, ToDecider):
             return target.submit(envelope, is_new=is_new)
         work = partial(target.handle, envelope, is_new=is_new)
-        return self._threads.submit(self._context.copy().run, work)
+        return self._store.errands.submit(self._context.copy().run, work)
 
     def pause(self, seconds: float) -> Future[None]:
         """Begin to wait. Those who wait for a thread meanwhile have that counted."""
-        return self._threads.submit(_sleep_until, time.monotonic() + seconds)
+        return self._store.errands.submit(_sleep_until, time.monotonic() + seconds)
 
 
 class Submitted(Generic[T]):

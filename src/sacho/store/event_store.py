@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 EVERYTHING: Final = Query()
 BACKGROUND_THREADS: Final = 4
+ERRAND_THREADS: Final = 8
 
 
 class EventStore:
@@ -64,6 +65,7 @@ class EventStore:
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
+        self._errands: ThreadPoolExecutor | None = None
         self._closed = False
         self._is_same_process = same_process()
 
@@ -278,12 +280,17 @@ class EventStore:
     def background(self) -> ThreadPoolExecutor:
         """The store's few threads for work that nobody's own thread should do. Raises StoreClosed or StoreForked."""
         with self._lock:
-            if self._closed:
-                raise StoreClosed
-            if self._background is None:
-                self.storage.head()
-                self._background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="sacho-background")
+            if self._background is None or not self._is_same_process():
+                self._background = self._new_threads(BACKGROUND_THREADS, "sacho-background")
             return self._background
+
+    @property
+    def errands(self) -> ThreadPoolExecutor:
+        """More threads, for functions of the application that may be slow: they hold up nothing of the store's own."""
+        with self._lock:
+            if self._errands is None or not self._is_same_process():
+                self._errands = self._new_threads(ERRAND_THREADS, "sacho-errands")
+            return self._errands
 
     def close(self) -> None:
         """End subscriptions, let appends under way finish, release all. Closing twice is fine.
@@ -294,12 +301,13 @@ class EventStore:
             return
         with self._lock:
             self._closed = True
-            background, self._background = self._background, None
+            pools = [pool for pool in (self._errands, self._background) if pool is not None]
+            self._errands = self._background = None
             subscriptions = tuple(self._subscriptions)
         for subscription in subscriptions:
             subscription.end()
-        if background is not None:
-            background.shutdown(wait=True)
+        for pool in pools:
+            pool.shutdown(wait=True)
         self.storage.close()
 
     def __enter__(self) -> Self:
@@ -310,6 +318,12 @@ class EventStore:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+    def _new_threads(self, count: int, name: str) -> ThreadPoolExecutor:
+        if self._closed:
+            raise StoreClosed
+        self.storage.head()
+        return ThreadPoolExecutor(count, thread_name_prefix=name)
 
     def _part(self, stream: str | None, events: Iterable[Any], expected: ExpectedVersion) -> StreamWrite:
         if stream is not None:
