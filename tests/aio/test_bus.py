@@ -192,6 +192,10 @@ async def test_metadata_of_the_task_is_on_its_commands_events(url: str) -> None:
                 await bus.handle(PutIn("ada", number))
 
         await asyncio.gather(*(caller(number) for number in range(1, 21)))
+        nobody = bank_bus(store, steps=[lambda envelope: msgspec.structs.replace(envelope, actor=None)])
+        with sacho.metadata(actor="ada"):
+            await nobody.store(PutIn("ada", 1), command_id="c1")
+        assert [("actor" in one.metadata) async for one in store.read(command_stream("c1"))] == [False]
         async for recorded in store.read("account-ada"):
             assert recorded.metadata["actor"] == f"actor {recorded.event.amount}"
 

@@ -196,6 +196,16 @@ def test_a_step_may_put_another_envelope_in_the_place_of_its_own(store: EventSto
     assert {"actor": "ada", "till": 3, "correlation_id": "known"}.items() <= recorded.metadata.items()
 
 
+def test_an_actor_that_a_step_takes_away_is_on_no_event(store: EventStore) -> None:
+    bus = bank_bus(store, steps=[lambda envelope: msgspec.structs.replace(envelope, actor=None)])
+    with sacho.metadata(actor="ada"):
+        bus.handle(PutIn("ada", 5))
+        bus.submit(PutIn("ada", 5)).result(timeout=PATIENCE)
+        bus.store(PutIn("ada", 5), command_id="c1", actor="bob")
+    recorded = [*store.read("account-ada"), *store.read("sacho_command-c1")]
+    assert ["actor" in one.metadata for one in recorded] == [False] * 3
+
+
 def test_a_step_that_raises_or_returns_no_envelope_ends_the_chain(store: EventStore) -> None:
     def broken(envelope: Envelope) -> Envelope:
         raise ZeroDivisionError

@@ -17,6 +17,7 @@ from sacho.deciding.retry import Retry
 from sacho.deciding.routing import Route, Target, ToDecider
 from sacho.deciding.storing import Stored
 from sacho.store import note_append
+from sacho.store.context import exactly
 
 if TYPE_CHECKING:
     from sacho.aio.event_store import AsyncEventStore
@@ -121,5 +122,6 @@ class _AwaitedWays:
             return target.awaited(envelope)
         return asyncio.to_thread(target.handle, envelope, is_new=is_new)
 
-    def append(self, stream: str, event: EventData, expected: int) -> Awaitable[Appended]:
-        return self._store.append(stream, [event], expected=expected)
+    async def append(self, stream: str, event: EventData, expected: int) -> Appended:
+        with exactly(event.metadata):
+            return await self._store.append(stream, [event], expected=expected)

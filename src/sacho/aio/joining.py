@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,15 +43,16 @@ class AsyncJoined:
 
 async def finished(steps: Generator[Callable[[], Any], Any, T]) -> T:
     """Go through work that is done in steps: call what it yields, await that where it can be; return its result."""
-    go_on: Callable[[], Callable[[], Any]] = steps.__next__
+    go_on: Callable[[Any], Callable[[], Any]] = steps.send
+    came: Any = None
     while True:
         try:
-            step = go_on()
+            step = go_on(came)
         except StopIteration as done:
             result: T = done.value
             return result
         try:
             made = step()
-            go_on = partial(steps.send, await made if isawaitable(made) else made)
+            go_on, came = steps.send, (await made if isawaitable(made) else made)
         except Exception as error:
-            go_on = partial(steps.throw, error)
+            go_on, came = steps.throw, error

@@ -17,6 +17,7 @@ from sacho.deciding.retry import Retry
 from sacho.deciding.routing import Route, Target
 from sacho.deciding.storing import Stored
 from sacho.deciding.submitting import BackgroundWays, Submitted
+from sacho.store.context import exactly
 from sacho.store.joining import finished
 
 if TYPE_CHECKING:
@@ -153,4 +154,5 @@ class _BlockingWays:
         return target.handle(envelope, is_new=is_new)
 
     def append(self, stream: str, event: EventData, expected: int) -> Appended:
-        return self._store.append(stream, [event], expected=expected)
+        with exactly(event.metadata):
+            return self._store.append(stream, [event], expected=expected)

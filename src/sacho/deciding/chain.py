@@ -69,30 +69,31 @@ class Chain:
 
     def handled(self, ways: HandlingWays, target: Target, envelope: Envelope, *, is_new: bool) -> Steps[Outcome]:
         """Handle a command once, again and again where the log does not answer."""
-        outcome: Outcome = yield from self._retried(
-            ways,
-            partial(ways.handle, target, envelope, is_new=is_new),
-            partial(ways.handle, target, envelope, is_new=False),
-        )
+        try:
+            outcome: Outcome = yield partial(ways.handle, target, envelope, is_new=is_new)
+        except StorageError as error:
+            outcome = yield from self._again(ways, partial(ways.handle, target, envelope, is_new=False), error)
         return outcome
 
     def appended(self, ways: Ways, stream: str, event: EventData, expected: int) -> Steps[Appended]:
         """Append one event, whose id makes that happen once, again and again where the log does not answer."""
         append = partial(ways.append, stream, event, expected)
-        appended: Appended = yield from self._retried(ways, append, append)
+        try:
+            appended: Appended = yield append
+        except StorageError as error:
+            appended = yield from self._again(ways, append, error)
         return appended
 
-    def _retried(self, ways: HandlingWays, work: Callable[[], Any], again: Callable[[], Any]) -> Steps[Any]:
-        failures = 0
-        while True:
+    def _again(self, ways: HandlingWays, work: Callable[[], Any], error: StorageError) -> Steps[Any]:
+        """Do the same once more, as often as may help and is allowed."""
+        failures = 1
+        while failures < self.retry.attempts and _passes(error):
+            yield partial(ways.pause, self.retry.pause(failures))
             try:
                 return (yield work)
-            except StorageError as error:
-                failures += 1
-                if failures >= self.retry.attempts or not _passes(error):
-                    raise
-            yield partial(ways.pause, self.retry.pause(failures))
-            work = again
+            except StorageError as another:
+                error, failures = another, failures + 1
+        raise error
 
 
 def _passes(error: StorageError) -> bool:
@@ -105,6 +106,8 @@ def _correlated(envelope: Envelope) -> Envelope:
     metadata = {"correlation_id": envelope.id, "causation_id": envelope.id, **envelope.metadata}
     if envelope.actor is not None:
         metadata["actor"] = envelope.actor
+    else:
+        metadata.pop("actor", None)
     return Envelope(envelope.command, envelope.id, envelope.actor, metadata, envelope.origin)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sacho.events import ANY, Append, AppendCondition, Appended, ExpectedVersion
@@ -45,14 +44,15 @@ class Joined:
 
 def finished(steps: Generator[Callable[[], Any], Any, T]) -> T:
     """Go through work that is done in steps: call what it yields, send what that returns; return its result."""
-    go_on: Callable[[], Callable[[], Any]] = steps.__next__
+    go_on: Callable[[Any], Callable[[], Any]] = steps.send
+    came: Any = None
     while True:
         try:
-            step = go_on()
+            step = go_on(came)
         except StopIteration as done:
             result: T = done.value
             return result
         try:
-            go_on = partial(steps.send, step())
+            go_on, came = steps.send, step()
         except Exception as error:
-            go_on = partial(steps.throw, error)
+            go_on, came = steps.throw, error
