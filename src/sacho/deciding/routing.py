@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, get_args, get_origin
 
 from sacho.deciding.command_handler import DEFAULT_CACHE_SIZE, CommandHandler
@@ -126,12 +125,6 @@ class ToDecider:
         command = envelope.command
         with exactly(envelope.metadata):
             self.handler.hand_in(self.stream(command), command, tell, command_id=envelope.id, is_new=is_new)
-
-    def submit(self, envelope: Envelope, *, is_new: bool) -> Future[Outcome]:
-        """Begin to handle a command; the future has its outcome or error."""
-        command = envelope.command
-        with exactly(envelope.metadata):
-            return self.handler.submit(self.stream(command), command, command_id=envelope.id, is_new=is_new)
 
     def key(self, envelope: Envelope) -> str:
         """Return what commands that must keep their order have in common."""

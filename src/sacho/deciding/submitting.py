@@ -9,39 +9,55 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sacho.deciding.outcome import Outcome
 from sacho.deciding.round import is_interrupt
 from sacho.deciding.routing import ToDecider, ToFunction
 
 if TYPE_CHECKING:
     from sacho.deciding.chain import Steps
     from sacho.deciding.envelope import Envelope
+    from sacho.deciding.lane import TellOutcome
     from sacho.store import EventStore
 
 T = TypeVar("T")
 
 
+class Begun:
+    """Work that goes on elsewhere: `begin` takes what is to be told its result or error, by any thread."""
+
+    __slots__ = ("begin",)
+
+    def __init__(self, begin: Callable[[TellOutcome], object]) -> None:
+        self.begin = begin
+
+
 class BackgroundWays:
-    """Does on other threads what waits, and returns futures."""
+    """Does on other threads what waits."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._context = copy_context()
 
-    def handle(self, target: ToDecider | ToFunction, envelope: Envelope, *, is_new: bool) -> Future[Outcome]:
-        """Begin to handle a command."""
+    def handle(self, target: ToDecider | ToFunction, envelope: Envelope, *, is_new: bool) -> Begun:
+        """Return the handling of a command."""
         if isinstance(target, ToDecider):
-            return target.submit(envelope, is_new=is_new)
-        work = partial(target.handle, envelope, is_new=is_new)
-        return self._store.errands.submit(self._context.copy().run, work)
+            return Begun(partial(target.hand_in, envelope, is_new=is_new))
+        return self._errand(self._context.copy().run, partial(target.handle, envelope, is_new=is_new))
 
-    def pause(self, seconds: float) -> Future[None]:
-        """Begin to wait. Those who wait for a thread meanwhile have that counted."""
-        return self._store.errands.submit(_sleep_until, time.monotonic() + seconds)
+    def pause(self, seconds: float) -> Begun:
+        """Return a wait. Those who wait for a thread meanwhile have that counted."""
+        return self._errand(_sleep_until, time.monotonic() + seconds)
+
+    def _errand(self, work: Callable[..., Any], *args: Any) -> Begun:
+        def begin(tell: TellOutcome) -> None:
+            self._store.errands.submit(work, *args).add_done_callback(
+                lambda done: tell(done.exception() or done.result())
+            )
+
+        return Begun(begin)
 
 
 class Submitted(Generic[T]):
-    """Work in steps whose futures are waited for by nobody; `future` has what it comes to."""
+    """Work in steps that nobody waits for; `future` has what it comes to."""
 
     def __init__(self, steps: Steps[T]) -> None:
         self.future: Future[T] = Future()
@@ -50,13 +66,13 @@ class Submitted(Generic[T]):
 
     def begin(self) -> Future[T]:
         """Go through the steps, as far as there is nothing to wait for."""
-        self._go_on(self._steps.__next__)
+        self._go_on(self._steps.send, None)
         return self.future
 
-    def _go_on(self, go_on: Callable[[], Callable[[], Any]]) -> None:
+    def _go_on(self, go_on: Callable[[Any], Callable[[], Any]], came: Any) -> None:
         while True:
             try:
-                step = go_on()
+                step = go_on(came)
             except StopIteration as done:
                 self.future.set_result(done.value)
                 return
@@ -66,18 +82,15 @@ class Submitted(Generic[T]):
                     raise
                 return
             try:
-                made = step()
+                go_on, came = self._steps.send, step()
+                if isinstance(came, Begun):
+                    came.begin(self._told)
+                    return
             except Exception as error:
-                go_on = partial(self._steps.throw, error)
-                continue
-            if isinstance(made, Future):
-                made.add_done_callback(self._resume)
-                return
-            go_on = partial(self._steps.send, made)
+                go_on, came = self._steps.throw, error
 
-    def _resume(self, done: Future[Any]) -> None:
-        error = done.exception()
-        self._go_on(partial(self._steps.send, done.result()) if error is None else partial(self._steps.throw, error))
+    def _told(self, result: Any) -> None:
+        self._go_on(self._steps.throw if isinstance(result, BaseException) else self._steps.send, result)
 
 
 def _sleep_until(moment: float) -> None:
