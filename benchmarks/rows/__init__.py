@@ -3,9 +3,10 @@
 from benchmarks.benchmark import Benchmark
 from benchmarks.rows.appending import APPENDING
 from benchmarks.rows.deciding import DECIDING
+from benchmarks.rows.messaging import MESSAGING
 from benchmarks.rows.million import MILLION
 from benchmarks.rows.postgres import POSTGRES
 from benchmarks.rows.reacting import REACTING, REACTING_ON_POSTGRES
 from benchmarks.rows.reading import READING
 
-ALL: tuple[Benchmark, ...] = (*APPENDING, *DECIDING, *READING, *REACTING, *MILLION, *POSTGRES, *REACTING_ON_POSTGRES)
+ALL: tuple[Benchmark, ...] = (*APPENDING, *DECIDING, *READING, *REACTING, *MESSAGING, *MILLION, *POSTGRES, *REACTING_ON_POSTGRES)
