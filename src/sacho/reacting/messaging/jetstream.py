@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE: Final = 500
+AT_ONCE: Final = 2_000
+IN_FLIGHT: Final = 500
+"""How many messages are not acknowledged at a time."""
 CONNECT_SECONDS: Final = 5
 ACKNOWLEDGED_WITHIN: Final = 5.0
 _ONCE: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.01}
@@ -84,7 +86,7 @@ class JetStreamTarget:
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Send messages, those of different keys together; return what became of each."""
-        return self._loop.run(self._send(messages))
+        return self._loop.run(self._send(messages)) if messages else []
 
     def close(self) -> None:
         """Close the connection. The next message opens another."""
@@ -145,45 +147,51 @@ _acknowledgement: Final = msgspec.json.Decoder(_Acknowledgement).decode
 
 
 class _Batch:
-    """Messages that are under way: of each lane the first that is not acknowledged."""
+    """Messages that are sent together: of each lane the first that is not acknowledged, of so many lanes at a time."""
 
     def __init__(self, messages: Sequence[tuple[Message, str]], headers: Mapping[str, str]) -> None:
         self.messages = messages
         self.headers = headers
         self.outcomes: list[Outcome] = [None] * len(messages)
         self.behind: dict[int, list[int]] = {}
-        """What is to follow a message of its key, the next one last."""
-        self.first: list[int] = []
+        """By the message that is the first of its lane: what follows it, the next one last."""
+        self._waiting: list[int] = []
         for lane in lanes(one for one, _ in messages):
-            self.first.append(lane[0])
+            self._waiting.append(lane[0])
             self.behind[lane[0]] = lane[:0:-1]
+        self._waiting.reverse()
         self.acknowledged = 0
         self.done = asyncio.Event()
 
+    def begin(self) -> int | None:
+        """Return the first message of a lane that has not begun."""
+        return self._waiting.pop() if self._waiting else None
+
     def next(self, place: int) -> int | None:
-        """Note that a message is acknowledged; return which one of its key is next."""
+        """Note that a message is acknowledged; return which one is to be sent next, if any is."""
         self.acknowledged += 1
         rest = self.behind.pop(place)
         if not rest:
-            self._look()
-            return None
+            return self._another()
         follower = rest.pop()
         self.behind[follower] = rest
         return follower
 
-    def fail(self, place: int, error: BaseException) -> None:
-        """Note that a message failed, and with it what is behind it."""
+    def fail(self, place: int, error: BaseException) -> int | None:
+        """Note that a message failed, and with it what is behind it; return which one is to be sent next."""
         filled(self.outcomes, [place, *self.behind.pop(place, ())], error)
-        self._look()
+        return self._another()
 
     def fail_all(self, error: BaseException) -> None:
-        """Note that all that are under way failed."""
+        """Note that all failed that are not acknowledged."""
+        self._waiting.clear()
         for place in list(self.behind):
             self.fail(place, error)
 
-    def _look(self) -> None:
+    def _another(self) -> int | None:
         if not self.behind:
             self.done.set()
+        return self.begin()
 
 
 class _Publishing:
@@ -231,8 +239,8 @@ class _Publishing:
         number, batch = self._count, _Batch(messages, headers)
         self._batches[number] = batch
         try:
-            for place in batch.first:
-                await self._publish(number, batch, place)
+            for _ in range(IN_FLIGHT):
+                await self._publish(number, batch, batch.begin())
             while not batch.done.is_set():
                 before = batch.acknowledged
                 with suppress(TimeoutError):
@@ -244,19 +252,27 @@ class _Publishing:
             del self._batches[number]
         return batch.outcomes
 
-    async def _publish(self, number: int, batch: _Batch, place: int) -> None:
-        """Send one message. Whatever comes of it is noted."""
+    async def _publish(self, number: int, batch: _Batch, place: int | None) -> None:
+        """Send a message; where it cannot be sent, the next one that may be."""
+        while place is not None:
+            error = await self._sent(number, batch, place)
+            if error is None:
+                return
+            place = batch.fail(place, error)
+
+    async def _sent(self, number: int, batch: _Batch, place: int) -> Outcome:
+        """Send a message; return what kept it from being sent."""
         message, subject = batch.messages[place]
         try:
             body = message.structured()
             headers = {**batch.headers, "Nats-Msg-Id": message.id}
             limit, size = self._client.max_payload, len(body) + _size(headers)
             if size > limit:
-                batch.fail(place, MessageTooLarge(self._where, size, limit))
-                return
+                return MessageTooLarge(self._where, size, limit)
             await self._client.publish(subject, body, f"{self._inbox}.{number}.{place}", headers)
         except Exception as error:
-            batch.fail(place, TargetUnreachable(self._where, str(error) or type(error).__name__))
+            return TargetUnreachable(self._where, str(error) or type(error).__name__)
+        return None
 
     async def _answered(self, answer: Msg) -> None:
         """Take an acknowledgement, or a refusal; send the next message of the key."""
@@ -265,11 +281,8 @@ class _Publishing:
         if batch is None or at not in batch.behind:
             return  # it comes too late
         error = await self._error(answer, batch.messages[at])
-        if error is not None:
-            batch.fail(at, error)
-            return
-        follower = batch.next(at)
-        if follower is not None:
+        if at in batch.behind:
+            follower = batch.next(at) if error is None else batch.fail(at, error)
             await self._publish(int(number), batch, follower)
 
     async def _error(self, answer: Msg, sent: tuple[Message, str]) -> BaseException | None:

@@ -79,7 +79,7 @@ class WebhookTarget:
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Send messages, those of different keys together; return what became of each."""
-        return self._loop.run(self._send(messages))
+        return self._loop.run(self._send(messages)) if messages else []
 
     def close(self) -> None:
         """Close the connections. The next message opens others."""
