@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from examples.conference.orders import CancelOrder, RegisterToConference
 from examples.conference.payments import InitiatePayment
 from examples.conference.provider import SimulatedProvider
 from examples.conference.read_models.orders import PricedOrders
-from examples.conference.waiting import AcceptOffer, DeclineOffer, JoinWaitingList, LeaveWaitingList
+from examples.conference.waiting import AcceptOffer, DeclineOffer, JoinWaitingList, LeaveWaitingList, SeatsOffered
 from sacho import CommandRefused
 from tests.examples.world import PRICES, World, running
 
@@ -37,7 +36,7 @@ class Crowd:
         with suppress(CommandRefused):
             self.chance.choices(
                 [self.register, self.pay, self.settle_one, self.cancel, self.wait, self.change, self.pause],
-                [8, 8, 8, 2, 6, 1, 5],
+                [8, 8, 8, 3, 9, 1, 5],
             )[0](order_id)
 
     def register(self, order_id: str) -> None:
@@ -61,10 +60,13 @@ class Crowd:
         self.world.do(CancelOrder(order_id))
 
     def wait(self, order_id: str) -> None:
-        command = self.chance.choice([JoinWaitingList, AcceptOffer, AcceptOffer, DeclineOffer, LeaveWaitingList])
-        more = [self.chance.randint(1, 3)] if command is JoinWaitingList else []
-        key: list[Any] = ["c1", self.chance.choice(KINDS), order_id, *more]
-        self.world.do(command(*key))
+        offers = self.world.events(SeatsOffered)
+        if offers and self.chance.random() < 0.6:
+            offer = self.chance.choice(offers[-3:])
+            answer = self.chance.choice([AcceptOffer, AcceptOffer, DeclineOffer, LeaveWaitingList])
+            self.world.do(answer("c1", offer.seat_type, offer.order_id))
+        else:
+            self.world.do(JoinWaitingList("c1", self.chance.choice(KINDS), order_id, self.chance.randint(1, 3)))
 
     def change(self, order_id: str) -> None:
         kind = self.chance.choice(KINDS)
