@@ -40,6 +40,8 @@ AT_ONCE: Final = 500
 """How many are called in one commit."""
 LONGEST_WAIT: Final = 0.25
 """For how many seconds the clock is trusted to go on as it did."""
+DEADLINE: Final = "deadline"
+"""How the names of pending deadlines begin."""
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -77,7 +79,7 @@ def due_by(recorded: RecordedEvent) -> list[Due]:
         return []
     return [
         Due(
-            f"deadline {name}",
+            f"{DEADLINE} {name}",
             owner,
             pending.set_by,
             pending.due_at,
@@ -99,6 +101,28 @@ def delayed_by(recorded: RecordedEvent) -> Iterator[Due]:
             called = CommandDue(sent.id, sent.command, sent.data, recorded.stream or sent.id, sent.due_at)
             carried = {**recorded.metadata, "causation_id": str(recorded.id)}
             yield Due("command", stream, 0, sent.due_at, stream, NO_STREAM, called, carried)
+
+
+class Forget(NamedTuple):
+    """What an owner waits for no longer: what has this `id` (set by `set_by`, if that is given), or all its deadlines (None)."""
+
+    owner: str
+    id: str | None
+    set_by: int | None = None
+
+
+def changes_by(recorded: RecordedEvent) -> Iterator[Forget | Due]:
+    """Yield what an event changes of all that is pending, in order: what is forgotten, and what comes to it."""
+    event, owner = recorded.event, recorded.stream or ""
+    match event:
+        case ProcessAdvanced():
+            yield Forget(owner, None)
+        case CommandStored() | CommandWithdrawn() | CommandDue():
+            yield Forget(owner, "command")
+        case DeadlinePassed():
+            yield Forget(owner.removeprefix(f"{DEADLINE_CATEGORY}-"), f"{DEADLINE} {event.name}", event.set_by)
+    yield from due_by(recorded)
+    yield from delayed_by(recorded)
 
 
 class Agenda(Projection):
@@ -135,7 +159,7 @@ class Agenda(Projection):
         """Make the statements."""
         table = self.agenda
         self.enter = self.upsert(table)
-        self.forget = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id.like("deadline %"))
+        self.forget = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id.like(f"{DEADLINE} %"))
         self.forget_command = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id == "command")
         self.forget_one = table.delete().where(
             table.c.owner == sa.bindparam("of"),
@@ -149,10 +173,7 @@ class Agenda(Projection):
     def advanced(self, event: ProcessAdvanced, changes: Changes) -> None:
         """Enter what the process waits for, in place of what it waited for before."""
         recorded = changes.recorded
-        found = due_by(recorded)
-        changes.execute(self.forget, {"of": recorded.stream})
-        for due in [*found, *delayed_by(recorded)]:
-            changes.execute(self.enter, _row(due))
+        self._change(changes)
         at = _microseconds(event.at)
         changes.execute(
             self.advance,
@@ -162,36 +183,35 @@ class Agenda(Projection):
                 "stream": recorded.stream,
                 "version": recorded.version,
                 "is_done": event.is_done,
-                "next_due": min((_microseconds(due.due_at) for due in found), default=None),
+                "next_due": min((_microseconds(one.due_at) for one in event.deadlines.values()), default=None),
                 "last_input": event.input_type,
                 "began_at": at,
                 "advanced_at": at,
             },
         )
 
-    @handles(CommandStored)
-    def stored(self, event: CommandStored, changes: Changes) -> None:
-        """Enter a command for later, in place of the one before of that id."""
-        changes.execute(self.forget_command, {"of": changes.recorded.stream})
-        for due in due_by(changes.recorded):
-            changes.execute(self.enter, _row(due))
-
-    @handles(CommandWithdrawn, CommandDue)
-    def over(self, event: CommandWithdrawn | CommandDue, changes: Changes) -> None:
-        """Forget a command that was withdrawn, or has gone out."""
-        changes.execute(self.forget_command, {"of": changes.recorded.stream})
-
-    @handles(DeadlinePassed)
-    def passed(self, event: DeadlinePassed, changes: Changes) -> None:
-        """Forget a deadline that has passed."""
-        owner = (changes.recorded.stream or "").removeprefix(f"{DEADLINE_CATEGORY}-")
-        changes.execute(self.forget_one, {"of": owner, "one": f"deadline {event.name}", "by": event.set_by})
+    @handles(CommandStored, CommandWithdrawn, CommandDue, DeadlinePassed)
+    def changed(self, event: CommandStored | CommandWithdrawn | CommandDue | DeadlinePassed, changes: Changes) -> None:
+        """Enter a command for later, in place of the one before of that id; forget what has gone out or passed."""
+        self._change(changes)
 
     def taking(self, commits: Commits, here: Surroundings | None = None) -> Taking:
         """Return what keeps the agenda and calls what is due."""
         if here is None:
             raise InvalidConsumer(self.name, "is driven by a runner")
         return Calling(self, commits, here)
+
+    def _change(self, changes: Changes) -> None:
+        for one in changes_by(changes.recorded):
+            match one:
+                case Due():
+                    changes.execute(self.enter, _row(one))
+                case Forget(owner, None):
+                    changes.execute(self.forget, {"of": owner})
+                case Forget(owner, "command"):
+                    changes.execute(self.forget_command, {"of": owner})
+                case Forget(owner, id, set_by):
+                    changes.execute(self.forget_one, {"of": owner, "one": id, "by": set_by})
 
 
 class Calling(Changes):
@@ -238,7 +258,7 @@ def call(here: Surroundings, dues: Iterable[Due]) -> None:
             raise outcome
 
 
-_KINDS: Final[dict[str, type[DeadlinePassed | CommandDue]]] = {"deadline": DeadlinePassed, "command": CommandDue}
+_KINDS: Final[dict[str, type[DeadlinePassed | CommandDue]]] = {DEADLINE: DeadlinePassed, "command": CommandDue}
 
 
 def _row(due: Due) -> dict[str, Any]:
@@ -256,7 +276,7 @@ def _row(due: Due) -> dict[str, Any]:
 
 def _due(row: Any) -> Due:
     event = msgspec.json.decode(row.event, type=_KINDS[row.kind])
-    expected = ANY if row.kind == "deadline" else row.set_by
+    expected = ANY if row.kind == DEADLINE else row.set_by
     at = datetime.fromtimestamp(row.due_at / _MICROSECONDS, UTC)
     return Due(row.id, row.owner, row.set_by, at, row.stream, expected, event, msgspec.json.decode(row.metadata))
 

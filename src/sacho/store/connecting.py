@@ -76,6 +76,13 @@ def open_storage(parts: StoreURL) -> Storage:
     return opener(parts)
 
 
+def memory_storage(clock: Callable[[], int]) -> Storage:
+    """Return an empty log in memory that goes by a clock (nanoseconds since 1970)."""
+    from sacho.storage.memory import MemoryStorage
+
+    return MemoryStorage(clock)
+
+
 def _open_memory(parts: StoreURL) -> Storage:
     from sacho.storage.memory import MemoryStorage
 

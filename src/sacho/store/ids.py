@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
 from struct import Struct
@@ -21,6 +23,8 @@ _UUID_7 = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{
 _pack = Struct(">QQ").pack
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
+_source: ContextVar[tuple[Callable[[], int], Random]] = ContextVar("sacho_ids", default=(time.time_ns, _random))
+_current_source = _source.get
 
 
 def new_id() -> bytes:
@@ -29,9 +33,20 @@ def new_id() -> bytes:
     Its 62 random bits come from a generator that the system's randomness has seeded, anew after a fork: asking the
     system for each id would hand the interpreter's lock to another thread each time.
     """
-    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    clock, random = _current_source()
+    milliseconds, nanoseconds = divmod(clock(), 1_000_000)
     time_part = milliseconds << 16 | _VERSION_7 | nanoseconds * 4_096 // 1_000_000
-    return _pack(time_part, _VARIANT << 56 | _random.getrandbits(62))
+    return _pack(time_part, _VARIANT << 56 | random.getrandbits(62))
+
+
+@contextmanager
+def ids_from(clock: Callable[[], int], random: Random) -> Iterator[None]:
+    """Make new ids of this clock (nanoseconds since 1970) and this randomness within the block, in this thread or task."""
+    token = _source.set((clock, random))
+    try:
+        yield
+    finally:
+        _source.reset(token)
 
 
 def new_ids(count: int) -> Iterator[bytes]:
