@@ -45,7 +45,11 @@ def target(server: str) -> JetStreamTarget:
 
 def relays(url: str, server: str) -> None:
     """Relay until standard input ends."""
-    with target(server) as to, Application(url, consumers=[Outside(to)]) as app, app.running(lease_seconds=LEASE_SECONDS):
+    with (
+        target(server) as to,
+        Application(url, consumers=[Outside(to)]) as app,
+        app.running(lease_seconds=LEASE_SECONDS),
+    ):
         print("running", flush=True)
         sys.stdin.read()
 

@@ -98,16 +98,6 @@ def test_a_version_that_rests_is_held_by_no_worker_and_has_no_time_left(place: P
         assert (rests.state, rests.partitions[0].owner, rests.seconds_left) == ("standby", None, None)
 
 
-def test_a_version_that_rests_is_held_by_no_worker_and_has_no_time_left(place: Place) -> None:
-    place.store.append("game-1", scored("ann", 1))
-    place.run(Scores)
-    place.run(DoubledScores)
-    place.store.append("game-1", scored("ann", 2))
-    with place.application(DoubledScores) as app:
-        rests = app.administration.status()[0]
-        assert (rests.state, rests.partitions[0].owner, rests.seconds_left) == ("standby", None, None)
-
-
 def test_one_can_switch_back_and_the_version_before_catches_up_first(place: Place) -> None:
     place.store.append("game-1", scored("ann", 1, 2))
     place.run(Scores)

@@ -406,24 +406,3 @@ def test_a_consumer_after_a_restore_is_offered_to_go_on_and_no_rebuild(place: Pl
         place.store.append("game-1", scored("ann", 2))
         app.run(once=True)
     assert heard == [1, 2]
-
-
-def test_a_consumer_after_a_restore_is_offered_to_go_on_and_no_rebuild(place: Place) -> None:
-    heard: list[int] = []
-
-    class Hearing(Consumer):
-        @handles(Scored)
-        def scored(self, event: Scored, delivery: Delivery) -> None:
-            heard.append(event.points)
-
-    place.store.append("game-1", scored("ann", 1))
-    place.run(Hearing)
-    place.store.storage.begin_epoch()
-    with place.application(Hearing) as app:
-        with pytest.raises(ForeignCheckpoint, match="Go on from the log's end") as told:
-            app.run(once=True)
-        assert "rebuild" not in str(told.value)
-        app.administration.accept(Hearing)
-        place.store.append("game-1", scored("ann", 2))
-        app.run(once=True)
-    assert heard == [1, 2]

@@ -66,17 +66,6 @@ class InlineAll(Projection):
         changes.execute(self.seen.insert(), {"position": changes.recorded.position})
 
 
-class InlineAll(Projection):
-    """The position of every event, of whatever type."""
-
-    inline = True
-    seen = sa.Table("inline_all", sa.MetaData(), sa.Column("position", sa.BigInteger, primary_key=True))
-
-    @handles("*")
-    def any(self, event: object, changes: Changes) -> None:
-        changes.execute(self.seen.insert(), {"position": changes.recorded.position})
-
-
 def scores(app: Application) -> dict[str, int]:
     with app.reading(InlineScores) as view:
         return {row.who: row.points for row in view.execute(sa.select(InlineScores.scores))}
@@ -141,36 +130,6 @@ def test_a_repeated_append_counts_once(url: str) -> None:
         data = sacho.EventData(InlineHit("a", 2), id=sacho.uuid7())
         assert app.store.append("hits-1", [data]) == app.store.append("hits-1", [data])
         assert scores(app) == {"a": 2}
-
-
-def test_one_that_handles_every_type_is_given_every_event_appended(url: str) -> None:
-    with Application(url, consumers=[InlineAll]) as app:
-        app.store.append("hits-1", [InlineHit("a", 1)])
-        app.run(once=True)
-        done = app.store.append("hits-1", [InlineHit("a", 2), InlineHit("b", 3)])
-        with app.reading(InlineAll) as view:
-            seen = list(view.execute(sa.select(InlineAll.seen.c.position)).scalars())
-            assert (len(seen), max(seen), view.position) == (3, done.position, done.position)
-
-
-def test_its_status_is_at_the_head_and_names_no_worker(url: str) -> None:
-    with serving(url) as app:
-        head = app.store.append("hits-1", [InlineHit("a", 2)]).position
-        (found,) = app.administration.status()
-        assert (found.state, found.position, found.lag_events, found.lag_seconds) == ("serving", head, 0, 0)
-        assert (found.seconds_left, found.partitions[0].owner) == (0, None)
-
-
-def test_after_a_restore_it_is_offered_what_it_can_do(url: str) -> None:
-    with serving(url) as app:
-        app.store.append("hits-1", [InlineHit("a", 2)])
-        app.store.storage.begin_epoch()
-        with pytest.raises(ForeignCheckpoint, match=r"by a new version of the class.*projections accept inline-scores"):
-            app.run(once=True)
-        app.administration.accept(InlineScores)
-        app.run(once=True)
-        app.store.append("hits-1", [InlineHit("a", 3)])
-        assert scores(app) == {"a": 5}
 
 
 def test_one_that_handles_every_type_is_given_every_event_appended(url: str) -> None:

@@ -170,21 +170,6 @@ def test_status_tells_the_last_error_of_what_stopped_and_of_what_is_parked(place
         assert app.administration.status()[0].error is None
 
 
-def test_status_tells_the_last_error_of_what_stopped_and_of_what_is_parked(place: Place) -> None:
-    BROKEN.add("bob1")
-    place.store.append("game-bob", scored("bob", 1))
-    with place.application(Trails) as app:
-        app.run(once=True)
-        (found,) = app.administration.status()
-        assert (found.parked, found.partitions[0].error) == (1, None)
-        assert found.error == app.administration.parked(Trails)[0].error
-        BROKEN.clear()
-        app.administration.retry(Trails)
-        with app.running():
-            until(lambda: not app.administration.parked(Trails))
-        assert app.administration.status()[0].error is None
-
-
 @TRAILS
 def test_a_retried_key_is_made_up_for_in_order_while_others_go_on(place: Place, kind: type[Trails]) -> None:
     BROKEN.add("bob1")

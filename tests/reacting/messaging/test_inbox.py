@@ -8,15 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from typing import Any
 
 import msgspec
 import pytest
 from cloudevents.core.v1.event import CloudEvent
 
-from sacho import EventData, EventStore
+from sacho import CommandBus, EventStore, call
 from sacho.errors import InvalidConsumer, InvalidSignature, MalformedMessage, MessageTooLarge, UnknownMessageType
 from sacho.events.builtin import CommandStored, command_stream
 from sacho.reacting import Inbox, PublicEvent, WebhookTarget, accepts
@@ -38,24 +36,10 @@ class PaymentCompleted(PublicEvent, type="payments.completed", version=2):
     amount: int
 
 
-class Stored(NamedTuple):
-    command_id: str
-    position: int
-
-
-class Bus:
-    """Stores commands as the command bus does: in a stream by their id, once."""
-
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
-
-    def store(
-        self, command: Any, *, at: datetime | None = None, command_id: str | None = None, key: str | None = None
-    ) -> Stored:
-        id = str(command_id or uuid4())
-        event = CommandStored(id, type(command).__name__, msgspec.to_builtins(command), key or "")
-        done = self._store.append(command_stream(id), [EventData(event, UUID(id))])
-        return Stored(id, done.position)
+def bus_of(store: EventStore) -> CommandBus:
+    return CommandBus(
+        store, [call(lambda command, envelope: None, MarkPaid)], authorise=lambda one: one.origin == "inbox"
+    )
 
 
 class FromOutside(Inbox):
@@ -70,7 +54,7 @@ class FromOutside(Inbox):
 
 @pytest.fixture
 def inbox(place: Place) -> FromOutside:
-    return FromOutside(Bus(place.store), place.store)
+    return FromOutside(bus_of(place.store), place.store)
 
 
 def body(**changes: Any) -> bytes:
@@ -90,13 +74,15 @@ def test_a_message_becomes_a_command_in_the_log(place: Place, inbox: FromOutside
     assert accepted.command_id is not None
     assert not accepted.is_duplicate
     (recorded,) = place.store.read(command_stream(accepted.command_id))
-    assert recorded.event == CommandStored(accepted.command_id, "MarkPaid", {"payment": "m-1", "amount": {"a": 1}}, "")
+    assert recorded.event == CommandStored(
+        accepted.command_id, "MarkPaid", {"payment": "m-1", "amount": {"a": 1}}, accepted.command_id
+    )
     assert recorded.metadata == {"correlation_id": "c-1", "causation_id": "m-1", "source": "/payments"}
 
 
 def test_a_message_that_comes_again_is_told_and_does_nothing(place: Place, inbox: FromOutside) -> None:
     first = inbox.receive(HEADERS, body())
-    again = FromOutside(Bus(place.store), place.store).receive(HEADERS, body(data="other by now"))
+    again = FromOutside(bus_of(place.store), place.store).receive(HEADERS, body(data="other by now"))
     assert (again.command_id, again.is_duplicate) == (first.command_id, True)
     assert len(commands(place.store)) == 1
 
@@ -189,14 +175,14 @@ def test_what_is_no_message_is_told_and_stores_nothing(place: Place, inbox: From
 
 
 def test_an_oversized_message_is_not_read(place: Place) -> None:
-    inbox = FromOutside(Bus(place.store), place.store, most_bytes=1_000)
+    inbox = FromOutside(bus_of(place.store), place.store, most_bytes=1_000)
     with pytest.raises(MessageTooLarge) as caught:
         inbox.receive(HEADERS, body(data="x" * 1_000))
     assert caught.value.limit == 1_000
 
 
 def test_with_a_secret_only_signed_messages_are_read(place: Place) -> None:
-    inbox = FromOutside(Bus(place.store), place.store, secret=SECRET)
+    inbox = FromOutside(bus_of(place.store), place.store, secret=SECRET)
     now = int(time.time())
     signed = {
         "webhook-id": "w",
@@ -211,7 +197,7 @@ def test_with_a_secret_only_signed_messages_are_read(place: Place) -> None:
 
 
 def test_what_a_relay_posts_an_inbox_takes_once(place: Place) -> None:
-    inbox = FromOutside(Bus(place.store), place.store, secret=SECRET)
+    inbox = FromOutside(bus_of(place.store), place.store, secret=SECRET)
 
     def answers(posted: Posted) -> int:
         inbox.receive(posted.headers, posted.body)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from sacho.deciding import Origin
 from sacho.errors import (
     DuplicateEventId,
     InvalidConsumer,
@@ -54,7 +55,13 @@ class Storing(Protocol):
     """What an inbox needs of a command bus."""
 
     def store(
-        self, command: Any, *, at: datetime | None = None, command_id: str | None = None, key: str | None = None
+        self,
+        command: Any,
+        *,
+        at: datetime | None = None,
+        command_id: str | None = None,
+        key: str | None = None,
+        origin: Origin = "caller",
     ) -> StoredCommand:
         """Put a command into the log, to be handled later; the same id with the same content is stored once."""
 
@@ -170,7 +177,7 @@ class Inbox:
             correlation_id=None if correlation is None else str(correlation), causation_id=id, more={"source": source}
         ):
             try:
-                self._bus.store(command, command_id=command_id)
+                self._bus.store(command, command_id=command_id, origin="inbox")
             except DuplicateEventId:  # it came twice at once, or its method makes another command of it by now
                 return Accepted(command_id, is_duplicate=True)
         return Accepted(command_id, is_duplicate=False)

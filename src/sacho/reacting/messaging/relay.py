@@ -16,6 +16,7 @@ from sacho.errors import InvalidConsumer, InvalidEvent, InvalidName, Unpublishab
 from sacho.events import RawEvent, RecordedEvent, type_name_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.declaring import _ATTRIBUTE, EVERY, Handled
+from sacho.reacting.messaging.folds import Folds
 from sacho.reacting.messaging.message import Message, sequence_of
 from sacho.reacting.messaging.public_event import PublicEvent
 from sacho.reacting.messaging.sending import Sending
@@ -38,12 +39,12 @@ PARTITIONS: Final = 8
 class Context:
     """What a relay's method is given beside the event. What it returns hangs on nothing else, so that it is the same each time."""
 
-    def __init__(self, recorded: RecordedEvent, key: str, store: EventStore) -> None:
+    def __init__(self, recorded: RecordedEvent, key: str, folds: Folds) -> None:
         self.recorded = recorded
         """The event with its place, time, tags and metadata."""
         self.key = key
         """What the message keeps its order by."""
-        self._store = store
+        self._folds = folds
 
     def history(self) -> list[RecordedEvent]:
         """Return the events of the event's stream up to it, in order, itself the last: so several become one message.
@@ -53,11 +54,17 @@ class Context:
         recorded = self.recorded
         if recorded.stream is None:
             return [recorded]
-        return list(self._store.read(recorded.stream, to=recorded.version))
+        return list(self._folds.store.read(recorded.stream, to=recorded.version))
 
     def fold(self, decider: Decider[Any, S, Any]) -> S:
-        """Return the state that a decider's `evolve` makes of that history."""
-        return decider.fold(decider.initial, (one.event for one in self.history()))
+        """Return the state that a decider's `evolve` makes of that history. It is not to be changed.
+
+        The states of streams are remembered, so that a long one is not read from its beginning for each of its events.
+        """
+        recorded = self.recorded
+        if recorded.stream is None or recorded.version is None:
+            return decider.fold(decider.initial, [recorded.event])
+        return self._folds.at(decider, recorded.stream, recorded.version)
 
 
 def publishes(*types: type | str, key: str | Callable[[Any], object] | None = None) -> Callable[[F], F]:
@@ -130,13 +137,13 @@ class Relay(Consumer):
         """Return what sends the messages of a worker's events."""
         return Sending(self, here.store)
 
-    def messages(self, recorded: RecordedEvent, store: EventStore) -> list[Message]:
+    def messages(self, recorded: RecordedEvent, store: EventStore, folds: Folds | None = None) -> list[Message]:
         """Return the messages of an event, in order: the same ones at any time. Raises UnpublishableEvent, and what a method raises."""
         method = self.handler(recorded.type)
         if method is None:
             return []
         key = self.key(recorded)
-        found = method(recorded.event, Context(recorded, key, store))
+        found = method(recorded.event, Context(recorded, key, folds or Folds(store)))
         if found is None:
             return []
         if isinstance(found, PublicEvent):

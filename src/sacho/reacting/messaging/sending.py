@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from sacho.events import RecordedEvent
+from sacho.reacting.messaging.folds import Folds
 from sacho.reacting.messaging.message import Message
 from sacho.reacting.messaging.target import Outcome
 from sacho.reacting.pace import Slices
@@ -34,6 +35,7 @@ class Sending(Taking):
     def __init__(self, relay: Relay, store: EventStore) -> None:
         self._relay = relay
         self._store = store
+        self._folds = Folds(store)
         self._sent: set[int] = set()
         """The positions of events behind one that failed whose messages the target has."""
 
@@ -51,7 +53,7 @@ class Sending(Taking):
             if is_replay or recorded.position in self._sent:
                 continue
             try:
-                messages += self._relay.messages(recorded, self._store)
+                messages += self._relay.messages(recorded, self._store, self._folds)
             except BaseException as error:
                 broken = (recorded, error)
                 break
