@@ -17,7 +17,7 @@ from cloudevents.core.v1.event import CloudEvent
 from sacho import CommandBus, EventStore, call
 from sacho.errors import InvalidConsumer, InvalidSignature, MalformedMessage, MessageTooLarge, UnknownMessageType
 from sacho.events.builtin import CommandStored, command_stream
-from sacho.reacting import Inbox, PublicEvent, WebhookTarget, accepts
+from sacho.reacting import Application, Inbox, PublicEvent, WebhookTarget, accepts
 from sacho.reacting.messaging.signing import Secrets
 from tests.reacting.conftest import Place
 from tests.reacting.messaging.domain import Outside, Shelf, Told, note
@@ -74,10 +74,19 @@ def test_a_message_becomes_a_command_in_the_log(place: Place, inbox: FromOutside
     assert accepted.command_id is not None
     assert not accepted.is_duplicate
     (recorded,) = place.store.read(command_stream(accepted.command_id))
-    assert recorded.event == CommandStored(
-        accepted.command_id, "MarkPaid", {"payment": "m-1", "amount": {"a": 1}}, accepted.command_id
-    )
+    assert (recorded.event.command, recorded.event.data) == ("MarkPaid", {"payment": "m-1", "amount": {"a": 1}})
     assert recorded.metadata == {"correlation_id": "c-1", "causation_id": "m-1", "source": "/payments"}
+
+
+def test_the_command_of_a_message_is_handled_once_by_who_is_made_for_it(place: Place) -> None:
+    handled: list[Any] = []
+    routes = [call(lambda command, envelope: handled.append((command, envelope.id, envelope.origin)), MarkPaid)]
+    with Application(place.store, routes=routes) as app:
+        inbox = FromOutside(app.bus, app.store)
+        ids = {inbox.receive(HEADERS, body(data=7)).command_id for _ in range(3)}
+        app.run(once=True)
+    assert [one[0] for one in handled] == [MarkPaid("m-1", 7)]
+    assert {one[1] for one in handled} == ids
 
 
 def test_a_message_that_comes_again_is_told_and_does_nothing(place: Place, inbox: FromOutside) -> None:

@@ -7,6 +7,7 @@ from sacho.reacting.messaging.message import Message
 from sacho.reacting.messaging.public_event import PublicEvent
 from sacho.reacting.messaging.relay import Context, Relay, publishes
 from sacho.reacting.messaging.signing import verify_webhook
+from sacho.reacting.messaging.source import JetStreamSource
 from sacho.reacting.messaging.target import Target, one_by_one
 from sacho.reacting.messaging.webhook import WebhookTarget
 
@@ -14,6 +15,7 @@ __all__ = [
     "Accepted",
     "Context",
     "Inbox",
+    "JetStreamSource",
     "JetStreamTarget",
     "LogTarget",
     "Message",

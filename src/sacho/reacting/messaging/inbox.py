@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from sacho.deciding import Origin
 from sacho.errors import (
     DuplicateEventId,
     InvalidConsumer,
@@ -39,31 +37,11 @@ _ATTRIBUTE: Final = "__sacho_accepts__"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class StoredCommand(Protocol):
-    """What a bus tells of a command that it has stored."""
-
-    @property
-    def command_id(self) -> str:
-        """Its id."""
-
-    @property
-    def position(self) -> int:
-        """The position of the event that holds it."""
-
-
 class Storing(Protocol):
     """What an inbox needs of a command bus."""
 
-    def store(
-        self,
-        command: Any,
-        *,
-        at: datetime | None = None,
-        command_id: str | None = None,
-        key: str | None = None,
-        origin: Origin = "caller",
-    ) -> StoredCommand:
-        """Put a command into the log, to be handled later; the same id with the same content is stored once."""
+    def store(self, command: Any, *, command_id: str, origin: Literal["inbox"]) -> object:
+        """Put a command into the log, to be handled soon; the same id is stored once. Raises DuplicateEventId for other content."""
 
 
 class Accepted(NamedTuple):

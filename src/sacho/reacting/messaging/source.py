@@ -1,0 +1,164 @@
+"""From JetStream into an inbox: a durable consumer of a stream, whose messages are acknowledged once their commands are stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from sacho.deciding import Retry
+from sacho.errors import MissingExtra, SachoError, StorageError, TargetUnreachable
+from sacho.reacting.messaging.inbox import Inbox
+from sacho.reacting.messaging.jetstream import checked_servers, connected, shown
+from sacho.reacting.taking import said
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+logger = logging.getLogger("sacho.messaging")
+
+PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
+"""How soon a server, or a log, that does not answer is asked again."""
+AT_ONCE: Final = 100
+FETCH_SECONDS: Final = 1.0
+"""For how long a stream is asked for messages at a time; so long an end waits."""
+
+
+class JetStreamSource:
+    """Hands a stream's messages to an inbox, in order, in a thread of its own, for the length of a `with` block.
+
+        with JetStreamSource("nats://localhost:4222", inbox, stream="payments", durable="booking"):
+            ...
+
+    `durable` names the consumer on the server, which knows what was acknowledged; it is made if it is not there, and begins
+    with the stream's first message. `subject` takes a part of the stream. A message is acknowledged once its command is in
+    the log; until then it comes again, and is told by its id. One that the inbox cannot take (malformed, unknown, a command
+    that is refused) is logged as an error and not asked for again: it stays in the stream. While the log or the server does
+    not answer, the source waits. In several processes the messages are shared, and their order is not kept.
+
+    Raises InvalidTarget, MissingExtra.
+    """
+
+    def __init__(
+        self,
+        servers: str | Sequence[str],
+        inbox: Inbox,
+        *,
+        stream: str,
+        durable: str,
+        subject: str = ">",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            import nats  # noqa: F401 - told now, not in the thread
+        except ImportError as error:
+            raise MissingExtra("JetStream", "nats") from error
+        self._servers = checked_servers(servers)
+        self.where = shown(self._servers)
+        """The servers, without credentials."""
+        self._inbox = inbox
+        self._stream = stream
+        self._durable = durable
+        self._subject = subject
+        self._options = dict(options or {})
+        self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.error: str | None = None
+        """What it last met and has not got over."""
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._ends.clear()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="sacho-source", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, once the message in hand is stored."""
+        self._ends.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<JetStreamSource {self.where} {self._stream} {self._durable}>"
+
+    # --- in the thread --------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        failures = 0
+        while not self._ends.is_set():
+            try:
+                client = await connected(self._servers, self._options, self.where)
+                try:
+                    await self._take(client.jetstream())
+                finally:
+                    with suppress(Exception):
+                        await client.close()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                self._met(error)
+                await asyncio.to_thread(self._ends.wait, PAUSES.pause(failures + 1))
+
+    async def _take(self, stream: JetStreamContext) -> None:
+        """Take messages until the end is asked for, or the connection is lost."""
+        from nats.errors import TimeoutError as NothingCame
+
+        found = await stream.pull_subscribe(self._subject, durable=self._durable, stream=self._stream)
+        while not self._ends.is_set():
+            try:
+                messages = await found.fetch(AT_ONCE, timeout=FETCH_SECONDS)
+            except NothingCame:
+                if not stream._nc.is_connected:
+                    raise TargetUnreachable(self.where, "the connection was lost") from None
+                continue
+            self.error = None
+            for message in messages:
+                if self._ends.is_set():
+                    return
+                await self._received(message)
+
+    async def _received(self, message: Msg) -> None:
+        """Hand a message to the inbox until that has it, or will never take it."""
+        failures = 0
+        while not self._ends.is_set():
+            try:
+                await asyncio.to_thread(self._inbox.receive, message.headers or {}, message.data)
+                await message.ack()
+                return
+            except Exception as error:
+                if _is_final(error):
+                    logger.exception("%s: a message of %s is left out: %s", self._durable, message.subject, said(error))
+                    await message.term()
+                    return
+                failures += 1
+                self._met(error)
+                await message.in_progress()
+                await asyncio.to_thread(self._ends.wait, PAUSES.pause(failures + 1))
+
+    def _met(self, error: Exception) -> None:
+        reason = said(error)
+        if reason != self.error:
+            logger.warning("%s waits: %s", self._durable, reason)
+        self.error = reason
+
+
+def _is_final(error: Exception) -> bool:
+    """Tell whether a message would fail for ever; anything else may be the log's or the server's state, which passes."""
+    is_ours = isinstance(error, SachoError) and not isinstance(error, StorageError)
+    is_method = isinstance(error, LookupError | ValueError | TypeError | AttributeError)
+    return is_ours or is_method
