@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from servers import nats
 from servers.postgres import fresh_database
 from tests.postgres_server import fresh_schema, given_or_started
 
@@ -43,6 +44,16 @@ def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """A log in a schema of its own, which is not there yet."""
     with fresh_schema(postgres_server_url) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """A NATS server with JetStream, the same for all tests of the run."""
+    if nats.GIVEN_URL:
+        yield nats.GIVEN_URL
+        return
+    with nats.running_nats() as server:
+        yield server.url
 
 
 ENGINES = ("memory", "sqlite", "postgres")

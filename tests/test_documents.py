@@ -17,14 +17,16 @@ PAGES_WITH_CODE = [page for page in PAGES if program(page.read_text(encoding="ut
 PATIENCE_SECONDS = 300
 DATABASE = "SACHO_POSTGRES_URL"
 """A page that names this variable finds the URL of an empty PostgreSQL database in it."""
+BROKER = "SACHO_NATS_URL"
+"""A page that names this one finds the URL of a NATS server with JetStream in it."""
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_and_shows_what_the_page_says(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    wants_server = DATABASE in page.read_text(encoding="utf-8")
-    given = {DATABASE: request.getfixturevalue("postgres_database_url")} if wants_server else {}
+    text, fixtures = page.read_text(encoding="utf-8"), {DATABASE: "postgres_database_url", BROKER: "nats_url"}
+    given = {name: request.getfixturevalue(fixture) for name, fixture in fixtures.items() if name in text}
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.documents", str(page)],
         cwd=tmp_path,

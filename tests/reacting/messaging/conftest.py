@@ -1,4 +1,4 @@
-"""A NATS server for the tests of a run; and one of its own for those that end it."""
+"""A stream of its own for each test; and a NATS server for those that end it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from servers.nats import GIVEN_URL, NatsServer, running_nats
+from servers.nats import NatsServer, running_nats
 from tests.reacting.messaging.broker import make_stream
-
-
-@pytest.fixture(scope="session")
-def nats_url() -> Iterator[str]:
-    """A NATS server with JetStream, the same for all tests of the run."""
-    if GIVEN_URL:
-        yield GIVEN_URL
-        return
-    with running_nats() as server:
-        yield server.url
 
 
 @pytest.fixture
