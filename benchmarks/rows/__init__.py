@@ -9,4 +9,13 @@ from benchmarks.rows.postgres import POSTGRES
 from benchmarks.rows.reacting import REACTING, REACTING_ON_POSTGRES
 from benchmarks.rows.reading import READING
 
-ALL: tuple[Benchmark, ...] = (*APPENDING, *DECIDING, *READING, *REACTING, *MESSAGING, *MILLION, *POSTGRES, *REACTING_ON_POSTGRES)
+ALL: tuple[Benchmark, ...] = (
+    *APPENDING,
+    *DECIDING,
+    *READING,
+    *REACTING,
+    *MESSAGING,
+    *MILLION,
+    *POSTGRES,
+    *REACTING_ON_POSTGRES,
+)

@@ -142,7 +142,7 @@ class JetStreamSource:
                 return
             except Exception as error:
                 if _is_final(error):
-                    logger.exception("%s: a message of %s is left out: %s", self._durable, message.subject, said(error))
+                    logger.exception("%s: a message of %s is left out", self._durable, message.subject)
                     await message.term()
                     return
                 failures += 1
