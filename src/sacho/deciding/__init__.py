@@ -7,7 +7,7 @@ from sacho.deciding.decider import Decider
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Loaded, Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.routing import call, route
+from sacho.deciding.routing import Route, call, route
 from sacho.deciding.storing import Stored
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Retry",
+    "Route",
     "Stored",
     "call",
     "route",
