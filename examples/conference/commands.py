@@ -1,4 +1,4 @@
-"""The commands of the reference application. So far `race`, which is also what it does without a command."""
+"""The commands of the reference application: `race`, which is also what it does without a command, and `organiser`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import cyclopts
 from rich.console import Console
 
+from examples.conference.organiser import insight
 from examples.conference.race import STORE, Race, register
 from examples.conference.report import show, watch
 from sacho import SachoError
@@ -46,6 +47,22 @@ def race(*, store: str | None = None, json: bool = False, registrants: HowMany =
         else:
             show(one, result, console)
         return 0 if result.is_sound else 1
+
+
+@app.command
+def organiser(store: str) -> int:
+    """Show what the organiser learns of each conference from its history: funnel, sales, busiest minutes.
+
+    Parameters
+    ----------
+    store
+        URL of the event store.
+
+    """
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES)
+    if not insight(store, console):
+        console.print("there is no conference in this log")
+    return 0
 
 
 @app.command(show=False)

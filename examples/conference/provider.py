@@ -90,7 +90,10 @@ class SimulatedProvider:
                 self.settle(command.payment_id, has_succeeded=behaviour != "failure")
 
     def settle(self, payment_id: str, *, has_succeeded: bool = True) -> None:
-        """Let a payment come to its end, and tell. It has one end; a second call only tells again."""
+        """Let a payment come to its end, and tell. It has one end; a second call only tells again.
+
+        Raises KeyError for a payment that it was never asked for.
+        """
         with self._lock:
             if payment_id not in self._outcomes:
                 amount = self._open.pop(payment_id)

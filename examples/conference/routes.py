@@ -43,7 +43,7 @@ from examples.conference.provider import Charge, GiveBack, SimulatedProvider
 from examples.conference.seats import SeatsAvailability, SeatsCommand, seats_stream
 from examples.conference.waiting import ExpireOffer, OfferSeats, WaitingCommand, WaitingList, waiting_stream
 from sacho import Envelope, call, route
-from sacho.deciding.routing import Route
+from sacho.deciding import Route
 
 ORGANISING: Final = (
     UpdateConference,
