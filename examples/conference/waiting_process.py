@@ -86,7 +86,7 @@ class WaitingProcess(ProcessManager[Lists]):
             state = yield from _answered(event, seat_type, state, moment)
         yield from _ask_next(event.conference_id, state)
 
-    @continues(WaitingListJoined, key="conference_id")
+    @starts(WaitingListJoined, key="conference_id")  # one may wait before the first seats are known
     def joined(self, event: WaitingListJoined, state: Lists, moment: Moment) -> Iterator[Reaction]:
         waiters = (*state.of.get(event.seat_type, OneList()).waiters, Waiter(event.order_id, event.seats))
         yield from _ask_next(event.conference_id, state.change(event.seat_type, waiters=waiters))

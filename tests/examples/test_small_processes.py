@@ -220,6 +220,11 @@ def test_who_joins_when_there_are_seats_is_asked_at_once() -> None:
     waiting(OPENED, AvailableSeatsChanged("c1", {"WS": 1})).when(join("o1", 2)).then_sends()
 
 
+def test_one_may_wait_before_the_first_seats_are_known() -> None:
+    early = waiting().when(join("o1", 2)).then_sends()
+    early.after.when(AvailableSeatsChanged("c1", {"WS": 2})).then_sends(reserve("o1", 1, 2))
+
+
 def test_one_is_asked_at_a_time_and_the_next_when_the_first_has_an_offer() -> None:
     both = waiting(OPENED, join("o1", 2), join("o2", 1)).when(back(3)).then_sends(reserve("o1", 1, 2))
     both.after.when(back(1)).then_sends()
