@@ -154,11 +154,15 @@ class RegisterToConference(msgspec.Struct, frozen=True):
 
 
 class MarkAsReserved(msgspec.Struct, frozen=True):
-    """Say which seats are held for the order, and until when."""
+    """Say which seats are held for the order, and until when. `wish` is the number of the wish that this answers, from 1.
+
+    An answer to an earlier wish changes nothing: the registrant wants something else by now.
+    """
 
     order_id: str
     seats: Seats
     expires_at: datetime
+    wish: int
 
 
 class AssignRegistrant(msgspec.Struct, frozen=True):
@@ -241,9 +245,13 @@ class WrongAmount(CommandRefused):
 
 
 class OrderState(msgspec.Struct, frozen=True):
-    """Where the order stands. `seats` are those asked for, then those held; `prices` all that it was ever told."""
+    """Where the order stands. `seats` are those asked for, then those held; `prices` all that it was ever told.
+
+    `wish` counts how often something was asked for.
+    """
 
     phase: Phase = "none"
+    wish: int = 0
     conference_id: str = ""
     seats: Seats = {}
     prices: Prices = {}
@@ -282,9 +290,11 @@ class Order(Decider[OrderCommand, OrderState, OrderEvent]):
         replace = msgspec.structs.replace
         match event:
             case OrderPlaced(_, conference_id, seats, expires_at):
-                return replace(state, phase="placed", conference_id=conference_id, seats=seats, expires_at=expires_at)
+                return replace(
+                    state, phase="placed", wish=1, conference_id=conference_id, seats=seats, expires_at=expires_at
+                )
             case OrderUpdated(_, seats):
-                return replace(state, phase="placed", seats=seats)
+                return replace(state, phase="placed", wish=state.wish + 1, seats=seats)
             case OrderTotalsCalculated(_, lines, total):
                 return replace(state, total=total, prices=state.prices | {line.seat_type: line.price for line in lines})
             case OrderReservationCompleted(_, seats, expires_at) | OrderPartiallyReserved(_, seats, expires_at):
@@ -318,7 +328,7 @@ def _register(command: RegisterToConference, state: OrderState) -> Iterator[Orde
 def _mark_as_reserved(command: MarkAsReserved, state: OrderState) -> Iterator[OrderEvent]:
     if state.phase == "confirmed":
         raise NotInThisPhase(command.order_id, state.phase, "marked as reserved")
-    if state.phase in {"expired", "cancelled"}:
+    if state.phase in {"expired", "cancelled"} or command.wish != state.wish:
         return
     seats = {type: quantity for type, quantity in command.seats.items() if quantity}
     for seat_type in seats:

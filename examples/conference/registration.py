@@ -94,7 +94,7 @@ class Paid(msgspec.Struct, frozen=True):
 class Registration(msgspec.Struct, frozen=True):
     """What is known of an order.
 
-    `seats` are those of the order: as asked for, then as reserved. `held` are those of its own reservation (the
+    `seats` are those of the order: as asked for the `wish`-th time, then as reserved. `held` are those of its own reservation (the
     `reservation`-th, asked for by the `request`-th request), `offers` those of the waiting list, by reservation.
     """
 
@@ -102,6 +102,7 @@ class Registration(msgspec.Struct, frozen=True):
     order_id: str = ""
     conference_id: str = ""
     expires_at: datetime | None = None
+    wish: int = 0
     seats: Seats = {}
     reservation: int = 1
     request: int = 0
@@ -146,6 +147,7 @@ class RegistrationProcess(ProcessManager[Registration]):
             order_id=event.order_id,
             conference_id=event.conference_id,
             expires_at=event.expires_at,
+            wish=1,
             seats=event.seats,
         )
         if event.expires_at <= moment.now:
@@ -158,14 +160,16 @@ class RegistrationProcess(ProcessManager[Registration]):
 
     @continues(OrderUpdated, key="order_id")
     def updated(self, event: OrderUpdated, state: Registration, moment: Moment) -> Iterator[Reaction]:
+        state = state.but(wish=state.wish + 1, seats=event.seats)
         if state.phase not in {"awaiting", "received", "paid"}:
+            yield Become(state)  # it is about to expire
             return
         offered = added(*state.offers.values())
         if any(event.seats.get(type, 0) < quantity for type, quantity in offered.items()):
             for id in state.offers:
                 yield Send(CancelReservation(state.conference_id, id))
             state, offered = state.but(offers={}), {}
-        yield from _ask(state.but(seats=event.seats), without(event.seats, offered))
+        yield from _ask(state, without(event.seats, offered))
 
     @continues(SeatsReserved, key=order_of)
     def reserved(self, event: SeatsReserved, state: Registration, moment: Moment) -> Iterator[Reaction]:
@@ -318,7 +322,7 @@ def _ask(state: Registration, wanted: Seats) -> Iterator[Reaction]:
 def _mark(state: Registration) -> Iterator[Reaction]:
     """Tell the order what is held for it; confirm it, if it is paid."""
     state = state.but(phase="received", seats=state.all_held)
-    yield Send(MarkAsReserved(state.order_id, state.seats, _time(state)))
+    yield Send(MarkAsReserved(state.order_id, state.seats, _time(state), state.wish))
     if state.payment is None:
         yield Become(state)
     else:

@@ -149,12 +149,12 @@ def test_an_order_of_free_seats_only_is_free_of_charge() -> None:
 
 
 def test_all_seats_as_asked_complete_the_reservation() -> None:
-    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER)).then(RESERVED)
-    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 1, "WS": 0}, LATER)).then(RESERVED)
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER, 1)).then(RESERVED)
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 1, "WS": 0}, LATER, 1)).then(RESERVED)
 
 
 def test_less_than_asked_is_a_partial_reservation_with_totals_anew() -> None:
-    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 0}, LATER)).then(
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "CP": 0}, LATER, 1)).then(
         OrderPartiallyReserved("o1", {"GA": 1}, LATER), totals_of(GA=1)
     )
 
@@ -162,25 +162,31 @@ def test_less_than_asked_is_a_partial_reservation_with_totals_anew() -> None:
 def test_nothing_at_all_is_a_partial_reservation_that_cannot_be_confirmed() -> None:
     partial = OrderPartiallyReserved("o1", {}, LATER)
     nothing = OrderTotalsCalculated("o1", [], Decimal("0.00"), is_free=True)
-    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 0}, LATER)).then(partial, nothing)
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 0}, LATER, 1)).then(partial, nothing)
     given(PLACED, TOTALS, partial, nothing).when(ConfirmOrder("o1")).then_refused(NotInThisPhase)
 
 
 def test_seats_that_are_offered_later_come_at_the_prices_of_the_order() -> None:
     before = given(PLACED, TOTALS, OrderPartiallyReserved("o1", {"GA": 1}, LATER), totals_of(GA=1))
-    before.when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER)).then(RESERVED, TOTALS)
+    before.when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER, 1)).then(RESERVED, TOTALS)
 
 
 def test_the_same_mark_again_changes_nothing() -> None:
-    given(PLACED, TOTALS, RESERVED).when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER)).then_nothing()
+    given(PLACED, TOTALS, RESERVED).when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER, 1)).then_nothing()
 
 
 def test_seats_of_a_type_that_the_order_never_asked_for_have_no_price() -> None:
-    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "WS": 1}, LATER)).then_refused(UnknownSeatType, "'WS'")
+    given(PLACED, TOTALS).when(MarkAsReserved("o1", {"GA": 1, "WS": 1}, LATER, 1)).then_refused(UnknownSeatType, "'WS'")
+
+
+def test_an_answer_to_an_earlier_wish_changes_nothing() -> None:
+    changed = given(PLACED, TOTALS, OrderUpdated("o1", {"GA": 2}), totals_of(GA=2))
+    changed.when(MarkAsReserved("o1", {"GA": 1, "CP": 1}, LATER, 1)).then_nothing()
+    changed.when(MarkAsReserved("o1", {"GA": 2}, LATER, 2)).then(OrderReservationCompleted("o1", {"GA": 2}, LATER))
 
 
 def test_a_confirmed_order_is_not_marked_and_one_that_is_over_stays_as_it_is() -> None:
-    mark = MarkAsReserved("o1", {"GA": 1}, LATER)
+    mark = MarkAsReserved("o1", {"GA": 1}, LATER, 1)
     given(PLACED, TOTALS, RESERVED, CONFIRMED).when(mark).then_refused(NotInThisPhase)
     given(PLACED, TOTALS, EXPIRED).when(mark).then_nothing()
     given(PLACED, TOTALS, CANCELLED).when(mark).then_nothing()
@@ -272,7 +278,7 @@ def test_an_order_is_cancelled_before_and_after_it_is_confirmed_and_only_once() 
 @pytest.mark.parametrize(
     "command",
     [
-        MarkAsReserved("o1", {}, LATER),
+        MarkAsReserved("o1", {}, LATER, 1),
         AssignRegistrant("o1", "Ann", "Lee", "ann@example.org"),
         CONFIRM,
         ReinstateOrder("o1"),

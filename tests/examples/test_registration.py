@@ -64,8 +64,8 @@ def answer(request: int, held: Seats, reservation: str = "o1") -> SeatsReserved:
     return SeatsReserved("c1", reservation, held, {}, request)
 
 
-def mark(seats: Seats, expires_at: datetime = EXPIRES) -> MarkAsReserved:
-    return MarkAsReserved("o1", seats, expires_at)
+def mark(seats: Seats, expires_at: datetime = EXPIRES, wish: int = 1) -> MarkAsReserved:
+    return MarkAsReserved("o1", seats, expires_at, wish)
 
 
 HELD = answer(1, {"GA": 2})
@@ -98,7 +98,7 @@ def test_only_the_answer_to_the_latest_request_counts() -> None:
     given(PLACED).when(HELD).then_sends(mark({"GA": 2}))
     changed = given(PLACED, OrderUpdated("o1", {"GA": 3}))
     changed.when(HELD).then_nothing()
-    changed.when(answer(2, {"GA": 3})).then_sends(mark({"GA": 3}))
+    changed.when(answer(2, {"GA": 3})).then_sends(mark({"GA": 3}, wish=2))
 
 
 def test_an_answer_that_comes_again_or_for_nobody_changes_nothing() -> None:
@@ -199,6 +199,12 @@ def test_a_payment_while_the_order_expires_without_an_answer_asks_for_seats_agai
     expiring.when(EXPIRED).then_sends(CancelReservation("c1", "o1"), ask(2, {"GA": 2}, "o1~2"))
 
 
+def test_another_wish_while_the_order_expires_is_what_a_late_payment_asks_for() -> None:
+    expiring = given(PLACED, HELD).when_due("payment").after.and_then(OrderUpdated("o1", {"GA": 3}))
+    paid = expiring.and_then(PAID).when(EXPIRED)
+    paid.then_sends(CancelReservation("c1", "o1"), ask(2, {"GA": 3}, "o1~2"))
+
+
 # --- mended -------------------------------------------------------------------------------------------
 
 
@@ -267,7 +273,7 @@ def test_an_order_that_was_changed_while_the_payment_was_on_its_way_is_not_confi
     changed = given(PLACED, HELD, PAID).when(OrderUpdated("o1", {"GA": 3})).then_sends(ask(2, {"GA": 3}))
     refused = changed.after.when_refused(CONFIRM, NotInThisPhase("o1", "placed", "confirmed"))
     refused.then_sends(RefundPayment("p1", "order not payable"))
-    refused.after.when(answer(2, {"GA": 3})).then_sends(mark({"GA": 3}))
+    refused.after.when(answer(2, {"GA": 3})).then_sends(mark({"GA": 3}, wish=2))
 
 
 def test_seats_of_an_unknown_type_reject_the_order_and_refund_what_was_paid() -> None:
