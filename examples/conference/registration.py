@@ -224,6 +224,9 @@ class RegistrationProcess(ProcessManager[Registration]):
         for id in state.offers:
             yield Send((CommitReservation if has_offers else CancelReservation)(state.conference_id, id))
         yield from _leave_waiting_lists(state)
+        if state.payment is not None and state.payment.payment_id != event.payment_id:
+            yield from _refund(state, "order not payable")  # it was confirmed by another one, or by none
+            state = state.but(payment=None)
         yield Become(state.but(phase="confirmed", offers=state.offers if has_offers else {}))
         yield Done()
 

@@ -247,6 +247,13 @@ def test_a_second_payment_is_refunded() -> None:
     over_by_deadline().and_then(PAID).when(second).then_sends(refund)
 
 
+def test_a_payment_for_an_order_that_was_confirmed_without_it_is_refunded() -> None:
+    """A partly reserved order may have become free of charge, and its registrant confirms it while the money is on its way."""
+    free = OrderConfirmed("o1", "c1", {"WS": 1}, Decimal(0), None)
+    for before in (given(PLACED, HELD, PAID), given(PLACED, HELD).when_due("payment").after.and_then(PAID)):
+        before.when(free).then_sends(CommitReservation("c1", "o1"), RefundPayment("p1", "order not payable")).is_done()
+
+
 def test_a_payment_for_an_order_that_was_cancelled_is_refunded() -> None:
     given(PLACED, HELD, CANCELLED).when(PAID).then_sends(RefundPayment("p1", "order cancelled")).is_done()
 
