@@ -76,7 +76,7 @@ class Deliveries:
         if lane is None:
             return False
         lanes, taking = [lane], lane.owner.taking(self.consumer)
-        if not taking.acts_at_once and run.dice.random() < 0.3:
+        if taking.slices().size > 1 and run.dice.random() < 0.3:
             lanes += self._more(lane.owner)
         self._deliver(lanes, taking)
         return True
@@ -157,9 +157,10 @@ class Deliveries:
             lane.saved = lane.done
 
     def _again(self, lane: Lane) -> None:
-        """Begin again at the checkpoint, perhaps elsewhere."""
+        """Begin again at the checkpoint, perhaps elsewhere. To whom a lease comes remembers nothing of it from before."""
         lane.done = lane.saved
         lane.owner = self._run.any_worker()
+        lane.owner.taking(self.consumer).discard()
         self._call(lane)
 
     def _failed(self, lanes: Sequence[Lane], failed: BaseException) -> None:

@@ -17,7 +17,6 @@ from sacho.reacting.databases import is_passing
 from sacho.reacting.sending import Commands
 from sacho.reacting.taking import HandlerFailed, HandlerWaits
 from sacho.schema import Encoding
-from sacho.store import EventStore
 from sacho.store.connecting import memory_storage
 from sacho.store.ids import new_id_text
 from sacho.testing.simulation.calendar import Calendar
@@ -25,6 +24,7 @@ from sacho.testing.simulation.calling import Actor, Call, Callers
 from sacho.testing.simulation.chances import Chances
 from sacho.testing.simulation.counts import Counts
 from sacho.testing.simulation.delivering import Deliveries
+from sacho.testing.simulation.inline import InlineStore
 from sacho.testing.simulation.mishaps import Crash, Mishap, When, with_mishaps
 from sacho.testing.simulation.trace import Trace
 from sacho.testing.simulation.workers import Parts, Worker
@@ -68,7 +68,7 @@ class Run:
         self.trace = Trace(start)
         self.events: list[RecordedEvent] = []
         self.parked: list[str] = []
-        self.store = EventStore(with_mishaps(memory_storage(self.clock_ns), self._mishap), encoding, "memory://")
+        self.store = InlineStore(with_mishaps(memory_storage(self.clock_ns), self._mishap), encoding)
         self.callers = Callers(self)
         self.calendar = Calendar(self)
         self._sources: list[Source] = [self.callers, self.calendar]
@@ -76,7 +76,8 @@ class Run:
         self._by_type: dict[str, list[tuple[Any, Query]]] = {}
         self._of_any: list[tuple[Any, Query]] = []
         self._acting: Worker | None = None
-        self._is_racing = False
+        self._busy: Worker | None = None
+        """The worker that is about to write, while another one does something."""
         self._spared: set[str] = set()
         """The names of workers whose next write goes well, since their last did not."""
         self._context: Context = copy_context()
@@ -102,10 +103,13 @@ class Run:
                 self._add(deliveries, deliveries.query)
 
     def any_worker(self) -> Worker:
-        """Return one of the workers."""
+        """Return one of the workers that have nothing in hand."""
         if not self._workers:
             raise InvalidConsumer("the application", "is missing; say world.application(consumers=[...], routes=[...])")
-        return self.dice.choice(self._workers)
+        found = self.dice.choice(self._workers)
+        while found is self._busy:
+            found = self.dice.choice(self._workers)
+        return found
 
     def happens(self, chance: float) -> bool:
         """Throw the dice."""
@@ -222,7 +226,9 @@ class Run:
         worker = self._acting
         if worker is None:
             return None
-        if not self._is_racing and self.happens(self.chances.race):
+        if worker.is_dead:
+            return "crash", "before"
+        if self._busy is None and self.happens(self.chances.race):
             self._race(worker)
         if worker.name in self._spared:
             self._spared.discard(worker.name)
@@ -243,7 +249,7 @@ class Run:
 
     def _race(self, worker: Worker) -> None:
         """Let another worker do something between what this one has read and what it is about to write."""
-        self._is_racing = True
+        self._busy = worker
         try:
             for _ in range(RACE_TRIES):
                 able = [source for source in self._sources if source.has_work()]
@@ -252,7 +258,7 @@ class Run:
                     self.note("    that was between what {} has read and its write", worker)
                     return
         finally:
-            self._is_racing = False
+            self._busy = None
 
     def clock_ns(self) -> int:
         """Return nanoseconds since 1970, by the clock of who writes."""

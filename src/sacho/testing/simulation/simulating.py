@@ -16,9 +16,11 @@ from sacho.testing.simulation.running import Run
 from sacho.testing.simulation.trace import Trace
 from sacho.testing.simulation.world import World
 
-Scenario: TypeAlias = Callable[[World], object]
 Invariant: TypeAlias = Callable[[Sequence[RecordedEvent]], Iterable[str] | None]
 """Takes the events of the log in order. Raises AssertionError, or returns or yields what is wrong, a sentence each."""
+
+Scenario: TypeAlias = Callable[[World], Invariant | None]
+"""Says what the application is and what comes from outside; may return one more invariant, of what is outside the log."""
 
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HORIZON: Final = timedelta(days=30)
@@ -122,7 +124,7 @@ class Simulation:
     def _play(self, seed: int, run: Run) -> list[str]:
         """Let all happen until nothing more does; return what is wrong."""
         run.begin()
-        self._scenario(World(seed, run))
+        own = self._scenario(World(seed, run))
         horizon, seen = self._start + self._horizon, 0
         while run.step(horizon):
             if self._always and len(run.events) > seen:
@@ -132,7 +134,8 @@ class Simulation:
             if run.counts.steps >= self._most_steps:
                 return [f"after {run.counts.steps:,} steps it has not come to rest"]
         parked = [] if self._may_park else run.parked
-        return [*parked, *_faults((*self._always, *self._invariants), run.events)]
+        invariants = (*self._always, *self._invariants, *([own] if own else []))
+        return [*parked, *_faults(invariants, run.events)]
 
 
 def simulate(
@@ -153,7 +156,7 @@ def simulate(
 
     `scenario(world)` says what the application is and what comes from outside. A simulation ends when nothing is on its
     way and nothing is due before the `horizon`, after `start`. `invariants` must hold then, `always` also after each step:
-    functions of the recorded events. `chances` say how often what goes wrong. An event that cannot be handled and would be
+    functions of the recorded events; the scenario may return one, too. `chances` say how often what goes wrong. An event that cannot be handled and would be
     parked is a fault, unless it `may_park`. `progress` is called with the number of seeds done, after each.
 
     Raises SimulationFailed with the first seed that fails.
