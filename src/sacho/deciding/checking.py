@@ -14,6 +14,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final, get_args, get_type_hints
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -25,6 +26,8 @@ Check = Callable[[Any], None]
 AS_THEY_ARE: Final = (bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
 """Types that are not turned into text on the way, so that a text in their place is found."""
 
+_known: WeakKeyDictionary[type, Check] = WeakKeyDictionary()
+"""The checks that were made, for all buses of this process: making one takes long."""
 _to_builtins = msgspec.to_builtins
 _WHERE = re.compile(r"(?P<reason>.*) - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`", re.DOTALL)
 
@@ -40,7 +43,7 @@ class Checks:
         cls = command.__class__
         check = self._checks.get(cls)
         if check is None:
-            check = self._checks[cls] = check_of(cls)
+            check = self._checks[cls] = _known.get(cls) or _known.setdefault(cls, check_of(cls))
         check(command)
 
 
