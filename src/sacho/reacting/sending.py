@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -41,7 +41,7 @@ class Commands(Consumer):
     """Hands commands to the bus, each under its own id, so that one that goes out again is handled once.
 
     A refusal is told to the process that sent the command, where it takes such (`@on_refusal`); of a command that was stored
-    it is recorded in that command's stream. Any other command that cannot be handled is parked with the reason, and those
+    it is recorded in that command's stream. What was refused is not handled any more, should it come again. Any other command that cannot be handled is parked with the reason, and those
     of its key behind it. The key is the process, or what the command was stored with, by default the stream it is about.
     """
 
@@ -99,6 +99,8 @@ class Sending(Taking):
         self._bus = here.bus
         self._sent: set[int] = set()
         """The positions of events behind the checkpoint whose commands have gone out."""
+        self._refused: set[bytes] = set()
+        """The ids of those events that tell of refusals of commands in hand: they came before, and were refused."""
 
     def slices(self) -> Slices:
         """So many that they share commits."""
@@ -111,6 +113,7 @@ class Sending(Taking):
         for recorded in events:
             if recorded.position not in self._sent:
                 lanes.setdefault(self._consumer.key(recorded), deque()).append(_Sent(recorded))
+        self._refused = self._told(one for lane in lanes.values() for one in lane)
         failed: list[tuple[RecordedEvent, BaseException]] = []
         while lanes:
             under_way = [(key, lane[0], self._begun(lane[0])) for key, lane in lanes.items()]
@@ -138,7 +141,7 @@ class Sending(Taking):
         origin: Origin = "stored" if command.process is None else "process"
         given = {key: value for key, value in recorded.metadata.items() if key != "command_id"}
         try:
-            if self._is_withdrawn(recorded):
+            if refusal_id(command.id) in self._refused or self._is_withdrawn(recorded):
                 return None
             with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
                 built = self._bus.command(command.command, command.data)
@@ -159,6 +162,11 @@ class Sending(Taking):
             self._tell(command, one.recorded, refusal)
         except CommandError as error:
             raise CommandFailed(command.command, command.id, str(error)) from error
+
+    def _told(self, sent: Iterable[_Sent]) -> set[bytes]:
+        """Return the ids of the refusals that were told before. What was refused stays so: the process has gone on by it."""
+        ids = [refusal_id(command.id) for one in sent for command in outgoing(one.recorded)]
+        return {row[6] for row in self._store.storage.find(ids)} if ids else set()
 
     def _is_withdrawn(self, recorded: RecordedEvent) -> bool:
         """Tell whether a command was stored, and withdrawn or replaced before it went out."""
@@ -182,7 +190,7 @@ class Sending(Taking):
             stream = refusal_stream(manager.stream_of(step.key))
             told = CommandTurnedDown(step.process, step.key, one.id, one.command, one.data, error, reason)
         with suppress(DuplicateEventId):  # it was told before, in other words
-            self._store.append(stream, [EventData(told, UUID(bytes=derived_id(one.id, "turned down")))])
+            self._store.append(stream, [EventData(told, UUID(bytes=refusal_id(one.id)))])
 
 
 class _Sent:
@@ -213,6 +221,11 @@ def outgoing(recorded: RecordedEvent) -> Iterator[Outgoing]:
                 yield Outgoing(command.id, command.command, command.data, event)
     elif isinstance(event, CommandDue) or (isinstance(event, CommandStored) and event.due_at is None):
         yield Outgoing(event.command_id, event.command, event.data, None)
+
+
+def refusal_id(command_id: str) -> bytes:
+    """Return the id of the event that tells of a command's refusal."""
+    return derived_id(command_id, "turned down")
 
 
 def _correlation(recorded: RecordedEvent) -> str:

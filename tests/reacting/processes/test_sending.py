@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -11,7 +12,15 @@ from sacho.events import CommandDue, CommandTurnedDown
 from sacho.reacting import Application
 from tests.reacting.domain import until
 from tests.reacting.processes.conftest import Shop
-from tests.reacting.processes.shop import ROUTES, Fulfilment, GoodsHeld, HoldGoods
+from tests.reacting.processes.shop import (
+    ROUTES,
+    Fulfilment,
+    GiveGoodsBack,
+    GoodsHeld,
+    HoldGoods,
+    OrderClosed,
+    PlaceOrder,
+)
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -115,3 +124,16 @@ def test_a_stored_command_that_is_refused_says_so_in_its_stream_and_holds_up_nob
         assert app.administration.parked("sacho-commands") == []
     told = [one.event for one in shop.store.read_all() if isinstance(one.event, CommandTurnedDown)]
     assert [(one.command_id, one.error, one.reason) for one in told] == [("n1", "SoldOut", "there is no none left")]
+
+
+def test_a_command_that_was_refused_is_not_handled_when_it_goes_out_again(shop: Shop, tmp_path: Path) -> None:
+    """Its process has gone on by the refusal; meanwhile the command might be accepted."""
+    with shop.running() as app:
+        app.bus.handle(HoldGoods("book", "gift-1"))
+        app.bus.handle(PlaceOrder("o1", "book"))
+        shop.until(OrderClosed("o1", "there is no book left"))
+        app.bus.handle(GiveGoodsBack("book", "gift-1"))
+    others = f"sqlite:///{tmp_path / 'others.db'}"
+    with Application(shop.store, consumers=[Fulfilment], routes=ROUTES, views=others, clock=shop.clock) as app:
+        app.run(once=True)
+    assert shop.events(GoodsHeld) == [GoodsHeld("book", "gift-1")]
