@@ -31,6 +31,9 @@
     │   ├── CheckpointAhead         a checkpoint beyond the log's end: the log was restored
     │   ├── ForeignCheckpoint       a checkpoint of another log, or of another life of this one
     │   ├── PartitionsDiffer        another number of partitions than the checkpoints were kept for
+    │   ├── UnknownProcess          an event for a process that was never begun
+    │   ├── InvalidReaction         a process manager did what cannot be meant
+    │   ├── CommandFailed           a command of a process, or a stored one, cannot be handled
     │   ├── ConsumerStopped         a consumer stopped at an event that it could not handle
     │   ├── KeyParked               an event of this key is parked, so the view lacks it
     │   ├── ViewNotReady            a view that is still being built for the first time
