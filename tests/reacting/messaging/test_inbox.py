@@ -114,6 +114,17 @@ def test_the_same_message_many_times_at_once_is_one_command(place: Place, inbox:
     assert len(commands(place.store)) == 1
 
 
+def test_of_two_at_once_whose_commands_differ_the_first_counts(place: Place, inbox: FromOutside) -> None:
+    class Slow(FromOutside):
+        @accepts("payments.completed")
+        def completed(self, data: Any, message: Any) -> MarkPaid:
+            assert not inbox.receive(HEADERS, body(data="first")).is_duplicate
+            return MarkPaid(message.get_id(), data)
+
+    assert Slow(bus_of(place.store), place.store).receive(HEADERS, body(data="second")).is_duplicate
+    assert [one["amount"] for one in commands(place.store)] == ["first"]
+
+
 def test_a_message_that_its_method_ignores_stores_nothing(place: Place, inbox: FromOutside) -> None:
     accepted = inbox.receive(HEADERS, body(data="ignore"))
     assert (accepted.command_id, accepted.is_duplicate, commands(place.store)) == (None, False, [])

@@ -211,5 +211,10 @@ def _checked_url(url: object) -> tuple[str, tuple[str, str] | None, str]:
     return bare.geturl(), auth, bare._replace(query="").geturl()
 
 
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _said(error: BaseException) -> str:
+    """Return what lies at the bottom of an error: the client tells a refused connection as one of many attempts."""
+    inner = error
+    while (deeper := inner.__cause__ or inner.__context__) is not None:
+        inner = deeper
+    found = inner if isinstance(inner, OSError) else error
+    return str(found) or type(found).__name__
