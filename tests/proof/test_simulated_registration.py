@@ -100,7 +100,7 @@ class Booking:
             yield from self.pay(order_id, f"p-{order_id}-{number}")
 
     def wanted(self, order_id: str) -> RegisterToConference:
-        wanted = {kind: self.random.randint(0, 3) for kind in KINDS} or {"GA": 1}
+        wanted = {kind: self.random.randint(0, 3) for kind in KINDS}
         return RegisterToConference(order_id, "c1", wanted, PRICES, "CODE01", self.world.now)
 
     def pay(self, order_id: str, payment_id: str) -> Actor:
@@ -127,7 +127,7 @@ class Booking:
         """Answer offers, or let their time pass."""
         for _ in range(20):
             offers = [one for one in self.world.events(SeatsOffered) if one.order_id == order_id]
-            over = self.world.events(OfferAccepted, OfferWithdrawn)
+            over = [*self.world.events(OfferAccepted), *self.world.events(OfferWithdrawn)]
             answered = {one.reservation_id for one in over}
             for offer in offers:
                 if offer.reservation_id not in answered and self.random.random() < 0.6:

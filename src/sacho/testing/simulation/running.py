@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context, copy_context
 from datetime import datetime, timedelta
@@ -303,5 +304,12 @@ class Run:
 
 
 def consumers_of(given: Iterable[Consumer | type[Consumer]]) -> Sequence[Consumer]:
-    """Return consumers as objects."""
-    return [one() if isinstance(one, type) else one for one in given]
+    """Return consumers as objects. Raises InvalidConsumer for one that cannot be simulated."""
+    found = [one() if isinstance(one, type) else one for one in given]
+    for consumer in found:
+        for handler in consumer.handlers.values():
+            if inspect.iscoroutinefunction(getattr(consumer, handler.method)):
+                raise InvalidConsumer(
+                    consumer.name, f"{handler.method} is `async`, and cannot be simulated: a loop has a will of its own"
+                )
+    return found

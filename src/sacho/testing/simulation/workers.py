@@ -66,4 +66,4 @@ class Worker:
 
 
 def _no_loop() -> asyncio.AbstractEventLoop:
-    raise InvalidConsumer("a consumer", "has `async` handlers, which cannot be simulated: a loop has a will of its own")
+    raise InvalidConsumer("a consumer", "wants an event loop, and there is none in a simulation")
