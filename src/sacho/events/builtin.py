@@ -53,13 +53,18 @@ class CommandWithdrawn(Event, type="sacho.command-withdrawn"):
 
 
 class CommandDue(Event, type="sacho.command-due"):
-    """The time of a stored command, or of one that a process sent for later, has come."""
+    """The time of a stored command, or of one that a process sent for later, has come.
+
+    `process` and `process_key` name the process that sent it, if one did.
+    """
 
     command_id: str
     command: str
     data: dict[str, Any]
     key: str
     due_at: datetime
+    process: str = ""
+    process_key: str = ""
 
 
 class SentCommand(msgspec.Struct, frozen=True):

@@ -339,6 +339,10 @@ class Application:
 def _with_own(consumers: Sequence[Consumer], routes: Sequence[Route]) -> Sequence[Consumer]:
     """Return the consumers with those that send commands and call what is due. Raises InvalidConsumer."""
     managers = [one for one in consumers if isinstance(one, ProcessManager)]
+    owners: dict[str, ProcessManager[Any]] = {}
+    for one in managers:
+        if (other := owners.setdefault(one.category, one)) is not one:
+            raise DuplicateConsumer(f"the category {one.category!r}", _shown(other), _shown(one))
     if managers and not routes:
         raise InvalidConsumer(
             type(managers[0]).__qualname__,

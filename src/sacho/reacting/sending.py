@@ -41,7 +41,7 @@ class Commands(Consumer):
     """Hands commands to the bus, each under its own id, so that one that goes out again is handled once.
 
     A refusal is told to the process that sent the command, where it takes such (`@on_refusal`); of a command that was stored
-    it is recorded in that command's stream. What was refused is not handled any more, should it come again. Any other command that cannot be handled is parked with the reason, and those
+    it is recorded in that command's stream. Any other command that cannot be handled is parked with the reason, and those
     of its key behind it. The key is the process, or what the command was stored with, by default the stream it is about.
     """
 
@@ -75,12 +75,18 @@ class Commands(Consumer):
 
 
 class Outgoing(NamedTuple):
-    """A command on its way. `process` is the step of the process that sent it, if one did."""
+    """A command on its way. `process` and `key` name the process that sent it, if one did."""
 
     id: str
     command: str
     data: dict[str, Any]
-    process: ProcessAdvanced | None
+    process: str = ""
+    key: str = ""
+
+    @property
+    def told_id(self) -> bytes:
+        """The id of the event that tells of its refusal."""
+        return derived_id(self.id, "turned down")
 
 
 class Sending(Taking):
@@ -99,8 +105,6 @@ class Sending(Taking):
         self._bus = here.bus
         self._sent: set[int] = set()
         """The positions of events behind the checkpoint whose commands have gone out."""
-        self._refused: set[bytes] = set()
-        """The ids of those events that tell of refusals of commands in hand: they came before, and were refused."""
 
     def slices(self) -> Slices:
         """So many that they share commits."""
@@ -110,10 +114,8 @@ class Sending(Taking):
         """Send the commands of events."""
         self._sent = {position for position in self._sent if position >= events[0].position} if events else self._sent
         lanes: dict[str, deque[_Sent]] = {}
-        for recorded in events:
-            if recorded.position not in self._sent:
-                lanes.setdefault(self._consumer.key(recorded), deque()).append(_Sent(recorded))
-        self._refused = self._told(one for lane in lanes.values() for one in lane)
+        for one in self._to_send(events):
+            lanes.setdefault(self._consumer.key(one.recorded), deque()).append(one)
         failed: list[tuple[RecordedEvent, BaseException]] = []
         while lanes:
             under_way = [(key, lane[0], self._begun(lane[0])) for key, lane in lanes.items()]
@@ -133,15 +135,22 @@ class Sending(Taking):
             first, cause = min(failed, key=lambda one: one[0].position)
             raise waiting_or_failure(cause, first) from cause
 
+    def _to_send(self, events: Sequence[RecordedEvent]) -> list[_Sent]:
+        """Return what is to be sent of events, but for commands whose refusal was told: that stays, whatever has changed since."""
+        fresh = [(one, list(outgoing(one))) for one in events if one.position not in self._sent]
+        ids = [command.told_id for _, commands in fresh for command in commands]
+        told = {row[6] for row in self._store.storage.find(ids)} if ids else ()
+        return [_Sent(one, [command for command in commands if command.told_id not in told]) for one, commands in fresh]
+
     def _begun(self, one: _Sent) -> Future[Any] | BaseException | None:
         """Begin to handle the next command of an event; return what becomes of it, or the error; None if there is none left."""
         recorded, command = one.recorded, one.next()
         if command is None:
             return None
-        origin: Origin = "stored" if command.process is None else "process"
+        origin: Origin = "process" if command.process else "stored"
         given = {key: value for key, value in recorded.metadata.items() if key != "command_id"}
         try:
-            if refusal_id(command.id) in self._refused or self._is_withdrawn(recorded):
+            if self._is_withdrawn(recorded):
                 return None
             with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
                 built = self._bus.command(command.command, command.data)
@@ -163,11 +172,6 @@ class Sending(Taking):
         except CommandError as error:
             raise CommandFailed(command.command, command.id, str(error)) from error
 
-    def _told(self, sent: Iterable[_Sent]) -> set[bytes]:
-        """Return the ids of the refusals that were told before. What was refused stays so: the process has gone on by it."""
-        ids = [refusal_id(command.id) for one in sent for command in outgoing(one.recorded)]
-        return {row[6] for row in self._store.storage.find(ids)} if ids else set()
-
     def _is_withdrawn(self, recorded: RecordedEvent) -> bool:
         """Tell whether a command was stored, and withdrawn or replaced before it went out."""
         if not isinstance(recorded.event, CommandStored) or recorded.stream is None:
@@ -180,26 +184,26 @@ class Sending(Taking):
 
         Raises CommandFailed where a process sent it that takes no such refusals.
         """
-        error, reason, step = type(refusal).__name__, str(refusal), one.process
-        if step is None:
-            stream, told = recorded.stream, CommandTurnedDown("", "", one.id, one.command, one.data, error, reason)
-        else:
-            manager = self._consumer.managers.get(step.process)
+        stream, name = recorded.stream, one.process
+        if name:
+            manager = self._consumer.managers.get(name)
             if manager is None or ("refusal", one.command) not in manager.takes:
-                raise CommandFailed(one.command, one.id, f"{error}: {reason}") from refusal
-            stream = refusal_stream(manager.stream_of(step.key))
-            told = CommandTurnedDown(step.process, step.key, one.id, one.command, one.data, error, reason)
+                raise CommandFailed(one.command, one.id, f"{type(refusal).__name__}: {refusal}") from refusal
+            stream = refusal_stream(manager.stream_of(one.key))
+        told = CommandTurnedDown(name, one.key, one.id, one.command, one.data, type(refusal).__name__, str(refusal))
+        caused = {"causation_id": str(recorded.id), "correlation_id": _correlation(recorded), "command_id": one.id}
+        event = EventData(told, UUID(bytes=one.told_id), (), {**recorded.metadata, **caused})
         with suppress(DuplicateEventId):  # it was told before, in other words
-            self._store.append(stream, [EventData(told, UUID(bytes=refusal_id(one.id)))])
+            self._store.append(stream, [event])
 
 
 class _Sent:
     """An event whose commands are being sent, one after the other."""
 
-    def __init__(self, recorded: RecordedEvent) -> None:
+    def __init__(self, recorded: RecordedEvent, commands: Iterable[Outgoing]) -> None:
         self.recorded = recorded
         self.command: Outgoing | None = None
-        self._left = deque(outgoing(recorded))
+        self._left = deque(commands)
 
     def next(self) -> Outgoing | None:
         """Go on to the next command and return it, None if there was none left."""
@@ -218,14 +222,11 @@ def outgoing(recorded: RecordedEvent) -> Iterator[Outgoing]:
     if isinstance(event, ProcessAdvanced):
         for command in event.commands:
             if command.due_at is None:
-                yield Outgoing(command.id, command.command, command.data, event)
-    elif isinstance(event, CommandDue) or (isinstance(event, CommandStored) and event.due_at is None):
-        yield Outgoing(event.command_id, event.command, event.data, None)
-
-
-def refusal_id(command_id: str) -> bytes:
-    """Return the id of the event that tells of a command's refusal."""
-    return derived_id(command_id, "turned down")
+                yield Outgoing(command.id, command.command, command.data, event.process, event.key)
+    elif isinstance(event, CommandDue):
+        yield Outgoing(event.command_id, event.command, event.data, event.process, event.process_key)
+    elif isinstance(event, CommandStored) and event.due_at is None:
+        yield Outgoing(event.command_id, event.command, event.data)
 
 
 def _correlation(recorded: RecordedEvent) -> str:

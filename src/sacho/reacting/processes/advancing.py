@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sacho.errors import DuplicateEventId, InvalidConsumer, SachoError, StorageError, WrongExpectedVersion
-from sacho.events import EventData, ProcessAdvanced, RecordedEvent, Write
+from sacho.events import EncodedEvent, EventData, ProcessAdvanced, RecordedEvent, StreamWrite, Write
 from sacho.reacting.pace import Slices
 from sacho.reacting.processes.stepping import NOT_BEGUN, Process, Stepping
 from sacho.reacting.taking import Surroundings, Taking, failure
@@ -22,6 +22,14 @@ MOST_AT_ONCE: Final = 500
 LEAST_AT_ONCE: Final = 32
 SLICE_SECONDS: Final = 0.25
 _NO_BOUND: Final = 2**63 - 1
+
+
+class _Steps(NamedTuple):
+    """The steps of one process that are to be recorded together, behind a version of its stream, and what each was taken on."""
+
+    version: int
+    inputs: list[RecordedEvent]
+    events: list[EncodedEvent]
 
 
 class Advancing(Taking):
@@ -39,6 +47,8 @@ class Advancing(Taking):
         self._clock = here.clock
         self._stepping = Stepping(manager, here.bus.stored_form)
         self._known: OrderedDict[str, Process] = OrderedDict()
+        self._taken: set[bytes] = set()
+        """The ids of steps on the events in hand that are in the log already."""
 
     def slices(self) -> Slices:
         """So many that a commit is shared by some, however long it takes."""
@@ -46,8 +56,9 @@ class Advancing(Taking):
 
     def take(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
         """Let processes take their steps, and append them. Raises HandlerFailed."""
-        while not self._is_taken(events):
-            self._known.clear()  # somebody else has advanced them, and the log tells how far
+        self._taken.clear()
+        while events:
+            events = self._left(events)
 
     def discard(self) -> None:
         """Forget what processes are, so that the log is asked."""
@@ -58,47 +69,62 @@ class Advancing(Taking):
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
-    def _is_taken(self, events: Sequence[RecordedEvent]) -> bool:
-        """Take steps on the processes as they are known; return False where the log knew better."""
-        writes: list[Write] = []
+    def _left(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Take steps on the processes as they are known; return the events of those of whom the log knew better.
+
+        The steps of one process go in one write, so that none is recorded that was taken on what is not in the log.
+        """
+        steps: dict[str, _Steps] = {}
         for recorded in events:
             try:
-                write = self._written(recorded)
+                self._step(recorded, steps)
             except StorageError:
                 raise
             except BaseException as error:
                 raise failure(error, recorded) from error
-            if write is not None:
-                writes.append(write)
+        writes = [Write((StreamWrite(stream, one.events, one.version),), None) for stream, one in steps.items()]
         outcomes = self._store.storage.write_many(writes) if writes else ()
-        refusals = [one for one in outcomes if isinstance(one, SachoError)]
-        for refusal in refusals:
-            if not isinstance(refusal, WrongExpectedVersion | DuplicateEventId):
-                raise refusal
-        return not refusals
+        left: list[RecordedEvent] = []
+        for (stream, one), outcome in zip(steps.items(), outcomes, strict=True):
+            if not isinstance(outcome, SachoError):
+                continue
+            if isinstance(outcome, DuplicateEventId):
+                self._taken.update(row[6] for row in self._store.storage.find([event.id for event in one.events]))
+            elif not isinstance(outcome, WrongExpectedVersion):
+                raise outcome
+            del self._known[stream]
+            left += one.inputs
+        return left
 
-    def _written(self, recorded: RecordedEvent) -> Write | None:
-        """Return the append of a process's step on an event, if it takes one, and remember what it is since."""
+    def _step(self, recorded: RecordedEvent, steps: dict[str, _Steps]) -> None:
+        """Take a process's step on an event, if it takes one, and remember what it is since."""
         key = self._manager.process_key(recorded)
         assert key is not None
         stream = self._manager.stream_of(key)
         process = self._process(stream)
         step = self._stepping.step(process, recorded, self._clock())
-        if step is None:
-            return None
+        if step is None or step.id.bytes in self._taken:
+            return
         metadata = {
             "correlation_id": recorded.metadata.get("correlation_id") or str(recorded.id),
             "causation_id": str(recorded.id),
             "actor": f"process:{self._manager.name}",
         }
-        write = self._store.encode(stream, [EventData(step.advanced, step.id, (), metadata)], process.version)
+        write = self._store.encode(stream, [EventData(step.advanced, step.id, (), metadata)])
+        of_process = steps.setdefault(stream, _Steps(process.version, [], []))
+        of_process.inputs.append(recorded)
+        of_process.events.extend(write.parts[0].events)
         self._known[stream] = Process(process.version + 1, step.advanced)
-        return write
 
     def _process(self, stream: str) -> Process:
         found = self._known.get(stream)
         if found is None:
             found = self._known[stream] = load_process(self._store, stream)
+            if found.last is not None and found.last.process != self._manager.name:
+                del self._known[stream]
+                raise InvalidConsumer(
+                    self._manager.name, f"has the category of {found.last.process!r}, whose {stream!r} is"
+                )
         self._known.move_to_end(stream)
         return found
 

@@ -167,9 +167,7 @@ class Processes:
             manager = self._managers[name]
             prefix = f"{manager.category}-"
             found |= {
-                (name, row.key.removeprefix(prefix)): row.error or ""
-                for row in commands
-                if row.key.startswith(prefix) and row.stream == row.key
+                (name, row.key.removeprefix(prefix)): row.error or "" for row in commands if row.key.startswith(prefix)
             }
             serving = self._books.serving(connection, name)
             rows = self._books.parked(connection, serving) if serving else []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
 from sacho.errors import InvalidConsumer, InvalidName
-from sacho.events import CommandTurnedDown, DeadlinePassed, Query, QueryItem, RecordedEvent, stream_id
+from sacho.events import CommandTurnedDown, DeadlinePassed, Query, QueryItem, RecordedEvent, deadline_stream, stream_id
 from sacho.events.declaring import declaration_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.declaring import class_parameter
@@ -18,6 +18,8 @@ from sacho.reacting.processes.reactions import Moment, Reaction
 from sacho.reacting.taking import Commits, Surroundings, Taking
 
 S = TypeVar("S")
+
+_SURELY_FITS: Final = 50
 
 
 class ProcessManager(Consumer, Generic[S]):
@@ -72,8 +74,14 @@ class ProcessManager(Consumer, Generic[S]):
         return [cls.events()]
 
     def stream_of(self, key: str) -> str:
-        """Return the stream of a process. Raises InvalidName for a key that cannot be part of a stream's id."""
-        return stream_id(self.category, key)
+        """Return the stream of a process. Raises InvalidName for a key that cannot be part of a stream's id.
+
+        Or that is so long that the streams of its deadlines and refusals, whose ids begin with `sacho_`, could not be named.
+        """
+        stream = stream_id(self.category, key)
+        if len(stream) > _SURELY_FITS:
+            deadline_stream(stream)
+        return stream
 
     def taken(self, recorded: RecordedEvent) -> Takes | None:
         """Return how an event is taken, or None if it is not."""

@@ -95,7 +95,7 @@ class Stepping:
     def _sent(self, step_id: UUID, number: int, send: Send) -> SentCommand:
         name, data = self._stored_form(send.command)
         id = UUID(bytes=derived_id(str(step_id), "command", str(number)))
-        return SentCommand(str(id), name, data, send.at)
+        return SentCommand(str(id), name, data, send.at and send.at.astimezone(UTC))
 
 
 class _Outcome:
@@ -147,8 +147,16 @@ class _Outcome:
                 )
 
     def _check_time(self, reaction: object, at: object) -> None:
-        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
+        if at is None and isinstance(reaction, Send):
+            return
+        if not isinstance(at, datetime) or at.utcoffset() is None:
             raise InvalidReaction(self._manager.name, reaction, "its time is no datetime with a time zone")
+        try:
+            at.astimezone(UTC)
+        except OverflowError as error:
+            raise InvalidReaction(
+                self._manager.name, reaction, "its time is none of the years 1 to 9999 in UTC"
+            ) from error
 
 
 def _is_awaited(
