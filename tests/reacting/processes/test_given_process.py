@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sacho.errors import InvalidReaction, UnknownProcess
+from sacho import event
+from sacho.errors import InvalidConsumer, InvalidReaction, UnknownProcess
 from sacho.events import DeadlinePassed
-from sacho.reacting import Become, CancelDeadline, Done, Send, SetDeadline
+from sacho.reacting import (
+    Become,
+    CancelDeadline,
+    Done,
+    Moment,
+    ProcessManager,
+    Reaction,
+    Send,
+    SetDeadline,
+    starts,
+)
 from sacho.testing import given_process
 from tests.reacting.processes.shop import (
     PATIENCE,
@@ -96,3 +109,22 @@ def test_a_reaction_that_cannot_be_meant_is_refused(reaction: object, text: str)
         placed.__sacho_takes__ = Fulfilment.placed.__sacho_takes__  # type: ignore[attr-defined]
 
     given_process(Odd(), now=NOW)().when(PLACED).then_fails(InvalidReaction, text)
+
+
+@event(type="shop.parcel-sent")
+@dataclass(frozen=True)
+class ParcelSent:
+    parcel_id: str
+
+
+def test_a_key_may_be_a_field_of_any_kind_of_event_class_and_one_that_is_none_is_refused() -> None:
+    class Parcels(ProcessManager[State]):
+        initial = State()
+
+        @starts(ParcelSent, key="parcel_id")
+        def sent(self, event: ParcelSent, state: State, moment: Moment) -> Iterator[Reaction]:
+            yield Become(State(event.parcel_id))
+
+    given_process(Parcels(), now=NOW)().when(ParcelSent("p1")).then(Become(State("p1")))
+    with pytest.raises(InvalidConsumer, match="has no field 'parcel'"):
+        starts(ParcelSent, key="parcel")
