@@ -72,6 +72,7 @@ class JetStreamTarget:
         stream: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        check_installed()
         self._servers = checked_servers(servers)
         self.where = shown(self._servers)
         """The servers, without credentials."""
@@ -207,7 +208,7 @@ class _Publishing:
 
     @classmethod
     async def open(cls, servers: Sequence[str], options: Mapping[str, Any], where: str) -> _Publishing:
-        """Connect to the first server that answers. Raises TargetUnreachable, MissingExtra."""
+        """Connect to the first server that answers. Raises TargetUnreachable."""
         lost: list[_Publishing] = []
 
         async def on_lost() -> None:
@@ -319,10 +320,8 @@ async def connected(servers: Sequence[str], options: Mapping[str, Any], where: s
 
     nats-py would hold back what is sent meanwhile, and send it when nobody knows any more. Raises TargetUnreachable.
     """
-    try:
-        from nats.aio.client import Client
-    except ImportError as error:
-        raise MissingExtra("JetStream", "nats") from error
+    from nats.aio.client import Client
+
     met: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -340,6 +339,14 @@ async def connected(servers: Sequence[str], options: Mapping[str, Any], where: s
             with suppress(Exception):
                 await client.close()
     raise TargetUnreachable(where, str(met[-1]) or type(met[-1]).__name__)
+
+
+def check_installed() -> None:
+    """Raise MissingExtra where nats-py is not installed: where a target is made, not in its thread."""
+    try:
+        import nats.aio.client  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("JetStream", "nats") from error
 
 
 def token(text: str) -> str:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sacho.deciding import Retry
-from sacho.errors import MissingExtra, SachoError, StorageError, TargetUnreachable
+from sacho.errors import SachoError, StorageError, TargetUnreachable
 from sacho.reacting.messaging.inbox import Inbox
-from sacho.reacting.messaging.jetstream import checked_servers, connected, shown
+from sacho.reacting.messaging.jetstream import check_installed, checked_servers, connected, shown
 from sacho.reacting.taking import said
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class JetStreamSource:
         subject: str = ">",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        try:
-            import nats  # noqa: F401 - told now, not in the thread
-        except ImportError as error:
-            raise MissingExtra("JetStream", "nats") from error
+        check_installed()
         self._servers = checked_servers(servers)
         self.where = shown(self._servers)
         """The servers, without credentials."""
