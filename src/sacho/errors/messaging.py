@@ -55,6 +55,8 @@ class InvalidTarget(MessagingError, ValueError):
 class UnpublishableEvent(MessagingError, ValueError):
     """What a relay's method returned cannot leave. `relay` and `method` name where, `reason` says why."""
 
+    is_final = True
+
     def __init__(self, relay: str, method: str, reason: str) -> None:
         self.relay = relay
         self.method = method

@@ -298,6 +298,32 @@ def test_a_relay_is_marked_by_publishes_only() -> None:
         type("Some", (Relay,), {"source": SOURCE, "noted": handles(Noted)(lambda self, event, context: None)})
 
 
+def test_a_method_of_a_relay_is_not_async() -> None:
+    async def noted(self: Any, event: Noted, context: Context) -> None: ...
+
+    with pytest.raises(InvalidConsumer, match="noted is async"):
+        type("Some", (Relay,), {"source": SOURCE, "noted": publishes(Noted)(noted)})
+
+
+def test_what_json_cannot_carry_is_parked_at_once(place: Place) -> None:
+    class Wrong(Relay):
+        name = "wrong"
+        source = SOURCE
+
+        @publishes(Noted, key="order_id")
+        def noted(self, event: Noted, context: Context) -> PublicEvent:
+            return Told(event.number, "\ud800" if event.order_id == "bad" else "")
+
+    shelf = Shelf()
+    note(place.store, 1, order="bad")
+    note(place.store, 2, order="good")
+    with place.running(Wrong(shelf)) as app:
+        assert app.wait_for(Wrong, place.store.head(), PATIENCE)
+        (row,) = app.administration.parked(Wrong)
+    assert (row.key, row.attempts, (row.error or "")[:18]) == ("bad", 1, "UnpublishableEvent")
+    assert shelf.by_key == {"good": [2]}
+
+
 def test_publishes_names_events() -> None:
     for types in ((), (dict,)):
         with pytest.raises(InvalidConsumer, match="@publishes"):

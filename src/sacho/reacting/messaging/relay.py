@@ -6,6 +6,7 @@ its key, under an id that stays the same.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -118,6 +119,11 @@ class Relay(Consumer):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for handler in cls.handlers.values():
+            if inspect.iscoroutinefunction(getattr(cls, handler.method)):
+                raise InvalidConsumer(
+                    cls.__qualname__,
+                    f"{handler.method} is async; what leaves is made of the event alone, without waiting",
+                )
             if not hasattr(getattr(cls, handler.method), _MARK):
                 raise InvalidConsumer(
                     cls.__qualname__, f"{handler.method}: what a relay publishes is marked by @publishes"
