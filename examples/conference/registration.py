@@ -289,7 +289,7 @@ class RegistrationProcess(ProcessManager[Registration]):
         if state.phase in {"confirmed", "cancelled"}:
             yield Send(LeaveWaitingList(event.conference_id, event.seat_type, event.order_id))
         else:
-            yield Become(state.but(waits_for=tuple({*state.waits_for, event.seat_type})))
+            yield Become(state.but(waits_for=tuple(dict.fromkeys([*state.waits_for, event.seat_type]))))
         yield from _still_over(state)
 
     @continues(OfferAccepted, key="order_id", when_done=True)

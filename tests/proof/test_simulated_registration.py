@@ -127,7 +127,10 @@ class Booking:
         """Answer offers, or let their time pass."""
         for _ in range(20):
             offers = [one for one in self.world.events(SeatsOffered) if one.order_id == order_id]
-            over = [*self.world.events(OfferAccepted), *self.world.events(OfferWithdrawn)]
+            over: list[OfferAccepted | OfferWithdrawn] = [
+                *self.world.events(OfferAccepted),
+                *self.world.events(OfferWithdrawn),
+            ]
             answered = {one.reservation_id for one in over}
             for offer in offers:
                 if offer.reservation_id not in answered and self.random.random() < 0.6:

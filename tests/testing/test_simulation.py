@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import astuple
 
 from sacho import CommandRefused, Envelope, RecordedEvent, call
 from sacho.errors import InvalidConsumer, NoHandler
@@ -50,9 +51,9 @@ HARSH = Chances(crash=0.2, unreachable=0.1, race=0.3, again=0.3, late=0.2, doubl
 
 
 def digest(scenario: Callable[[World], None], seed: int) -> str:
-    """All that there is to tell of a simulation."""
+    """All that there is to tell of a simulation: trace, counts, and all fields of all events as they are stored."""
     played = Simulation(scenario).run(seed)
-    return f"{played.trace}\n{played.counts}\n" + "\n".join(map(repr, played.events))
+    return f"{played.trace}\n{played.counts}\n" + "\n".join(repr(astuple(one)) for one in played.events)
 
 
 def found(scenario: Callable[[World], None], *invariants: object, chances: Chances = Chances()) -> SimulationFailed:
