@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
+
+import pytest
 
 from examples.conference.booking import PROCESSES
 from examples.conference.checks import check_order
@@ -22,12 +25,24 @@ from examples.conference.orders import (
     AssignRegistrant,
     CancelOrder,
     ConfirmOrder,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderExpired,
+    OrderReinstated,
     OrderTotalsCalculated,
     RegisterToConference,
 )
-from examples.conference.payments import InitiatePayment, PaymentCompleted, PaymentInitiated, PaymentRefunded
+from examples.conference.payments import (
+    InitiatePayment,
+    PaymentCompleted,
+    PaymentInitiated,
+    PaymentRefunded,
+    PaymentRejected,
+)
 from examples.conference.provider import Notice, SimulatedProvider, command_of
+from examples.conference.registration import RegistrationProcess
 from examples.conference.routes import authorise, routes
+from examples.conference.seats import SeatsReleased, SeatsState
 from examples.conference.waiting import (
     AcceptOffer,
     DeclineOffer,
@@ -38,7 +53,7 @@ from examples.conference.waiting import (
     SeatsOffered,
 )
 from sacho import CommandRefused, Envelope, RecordedEvent, call
-from sacho.testing import Actor, World, simulate
+from sacho.testing import Actor, SimulationFailed, World, simulate
 
 SEEDS = 2_000
 KINDS = ("GA", "WS")
@@ -166,11 +181,64 @@ def booking(world: World) -> Callable[[Sequence[RecordedEvent]], list[str]]:
     return one.the_bank_agrees
 
 
+class Seen:
+    """How often which event was seen, over all seeds: a proof that nothing happened in proves nothing."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+
+    def __call__(self, events: Sequence[RecordedEvent]) -> None:
+        self.kinds.update(one.type for one in events)
+
+    def lacks(self, *kinds: type) -> list[str]:
+        return [kind.__name__ for kind in kinds if not self.kinds[kind.__name__]]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()) if "." not in kind)
+
+
 def test_whatever_dies_and_whatever_comes_twice_or_late_a_conference_is_booked_soundly(
     soak_count: Callable[[int], int], counted: Callable[[str, object], None]
 ) -> None:
-    report = simulate(booking, seeds=range(soak_count(SEEDS)), invariants=INVARIANTS)
+    seen = Seen()
+    report = simulate(booking, seeds=range(soak_count(SEEDS)), invariants=[*INVARIANTS, seen])
     counted("simulated registrations", report)
-    assert report.counts.crashes > 0
-    assert report.counts.duplicates > 0
-    assert report.counts.set_back > 0
+    counted("what happened in them", seen)
+    counts = report.counts
+    assert min(counts.crashes, counts.unreachable, counts.races, counts.duplicates, counts.set_back) > 0
+    assert (
+        seen.lacks(
+            OrderConfirmed,
+            OrderCancelled,
+            OrderExpired,
+            OrderReinstated,
+            PaymentRefunded,
+            PaymentRejected,
+            SeatsReleased,
+            SeatsOffered,
+            OfferAccepted,
+            OfferWithdrawn,
+        )
+        == []
+    )
+
+
+def test_the_simulated_registration_finds_seats_that_are_sold_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same crowd before a box office that does not look how many seats are left."""
+    monkeypatch.setattr(SeatsState, "can_hold", lambda self, reservation_id, wanted: dict(wanted))
+    with pytest.raises(SimulationFailed, match="was given seats that there are not") as first:
+        simulate(booking, seeds=range(200), invariants=INVARIANTS)
+    with pytest.raises(SimulationFailed) as again:
+        simulate(booking, seeds=[first.value.seed], invariants=INVARIANTS)
+    assert str(again.value) == str(first.value)
+
+
+def test_the_simulated_registration_finds_a_payment_after_the_deadline_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A registration that ends with its deadline, as the reference did, and hears of no payment after it."""
+    takes = RegistrationProcess.takes["event", "PaymentCompleted"]._replace(when_done=False)
+    deaf = {**RegistrationProcess.takes, ("event", "PaymentCompleted"): takes}
+    monkeypatch.setattr(RegistrationProcess, "takes", deaf)
+    with pytest.raises(SimulationFailed, match="is kept, and the order is not confirmed by it"):
+        simulate(booking, seeds=range(200), invariants=INVARIANTS)
