@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from sacho import CommandRefused, Envelope, RecordedEvent, call
 from sacho.errors import InvalidConsumer, NoHandler
 from sacho.events import CommandDue, CommandTurnedDown, CommandWithdrawn, DeadlinePassed, ProcessAdvanced
-from sacho.reacting import Consumer, Delivery, handles
+from sacho.reacting import Consumer, Context, Delivery, Message, PublicEvent, Relay, handles, one_by_one, publishes
 from sacho.reacting.processes.stepping import Stepping
 from sacho.testing import CALM, Actor, Chances, Simulation, SimulationFailed, World, simulate
 from tests.reacting.processes.shop import (
@@ -357,6 +357,41 @@ def test_plain_consumers_have_their_events_at_least_once_and_in_order_of_their_k
             assert len(firsts) == 5
             twice += len(versions) > len(firsts)
     assert twice
+
+
+def test_relays_tell_others_at_least_once_and_in_order_of_their_keys() -> None:
+    told: list[tuple[str, str]] = []
+
+    class Shelf(PublicEvent, type="shop.shelf"):
+        item: str
+        version: int
+
+    class Window:
+        at_once = 4
+
+        def send(self, messages: Sequence[Message]) -> list[BaseException | None]:
+            return one_by_one(messages, lambda message: told.append((message.key, message.id)))
+
+    class Outside(Relay):
+        source = "urn:shop"
+
+        @publishes(GoodsHeld, key="item")
+        def held(self, event: GoodsHeld, context: Context) -> Shelf:
+            return Shelf(event.item, context.recorded.version or 0)
+
+    def scenario(world: World) -> None:
+        told.clear()
+        world.application(consumers=[Outside(Window())], routes=ROUTES)
+        for item in ("book", "pen"):
+            for number in range(4):
+                world.command(HoldGoods(item, "gift"), after=number)
+                world.command(GiveGoodsBack(item, "gift"), after=number)
+
+    for seed in range(20):
+        events = Simulation(scenario).run(seed).events
+        for item in ("book", "pen"):
+            once = list(dict.fromkeys(id for key, id in told if key == item))
+            assert len(once) == sum(one.event == GoodsHeld(item, "gift") for one in events)
 
 
 def test_a_handler_that_fails_for_a_while_is_tried_again() -> None:
