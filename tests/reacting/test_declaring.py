@@ -406,3 +406,12 @@ def test_a_consumer_after_a_restore_is_offered_to_go_on_and_no_rebuild(place: Pl
         place.store.append("game-1", scored("ann", 2))
         app.run(once=True)
     assert heard == [1, 2]
+
+
+def test_a_method_with_the_name_of_one_that_every_consumer_has_is_refused() -> None:
+    with pytest.raises(InvalidConsumer, match=r"key\(\) is a method of every consumer"):
+
+        class Hiding(Consumer):
+            @handles("SomethingHappened")
+            def key(self, event, delivery):  # type: ignore[no-untyped-def, override]
+                pass

@@ -145,6 +145,9 @@ def _check(cls: type[Consumer]) -> None:
         raise InvalidConsumer(name, f"retry = {cls.retry!r} is no Retry; write retry = Retry(attempts=3)")
     if type(cls.most_parked) is not int or cls.most_parked < 0:
         raise InvalidConsumer(name, f"most_parked = {cls.most_parked!r} is no whole number from 0")
+    hidden = next((one.method for one in cls.handlers.values() if hasattr(Consumer, one.method)), None)
+    if hidden is not None:
+        raise InvalidConsumer(name, f"{hidden}() is a method of every consumer; give yours another name")
     keyed = [handler.method for handler in cls.handlers.values() if handler.key is not None]
     if keyed and not cls.has_keyed_methods:
         raise InvalidConsumer(

@@ -9,7 +9,7 @@ import pytest
 
 from sacho.errors import InvalidConsumer, UnknownConsumer
 from sacho.events import ProcessAdvanced
-from sacho.reacting import Application
+from sacho.reacting import Application, Moment, continues
 from tests.reacting.domain import until
 from tests.reacting.processes.conftest import Shop
 from tests.reacting.processes.shop import (
@@ -24,6 +24,7 @@ from tests.reacting.processes.shop import (
     OrderPlaced,
     PayOrder,
     PlaceOrder,
+    State,
 )
 
 
@@ -100,6 +101,15 @@ def test_events_that_come_again_lead_to_nothing_more(shop: Shop, tmp_path: Path)
     with Application(shop.store, consumers=[Fulfilment], routes=ROUTES, views=others) as app:
         app.run(once=True)
     assert [one.id for one in shop.store.read_all()] == before
+
+
+def test_a_method_with_the_name_of_one_that_every_process_manager_has_is_refused() -> None:
+    with pytest.raises(InvalidConsumer, match=r"taken\(\) is a method of every process manager"):
+
+        class Hiding(Fulfilment):
+            @continues(OrderClosed, key="order_id")
+            def taken(self, event: OrderClosed, state: State, moment: Moment) -> None:  # type: ignore[override]
+                """Hides how an event is taken."""
 
 
 def test_a_process_manager_without_routes_is_refused(shop: Shop) -> None:

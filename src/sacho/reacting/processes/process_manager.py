@@ -139,6 +139,9 @@ def _check(cls: type[ProcessManager[Any]]) -> None:
     name = cls.__qualname__
     if not any(takes.may_start for takes in cls.takes.values()):
         raise InvalidConsumer(name, "no event begins a process; mark a method by @starts")
+    hidden = next((takes.method for takes in cls.takes.values() if hasattr(ProcessManager, takes.method)), None)
+    if hidden is not None:
+        raise InvalidConsumer(name, f"{hidden}() is a method of every process manager; give yours another name")
     if not hasattr(cls, "initial"):
         raise InvalidConsumer(name, "has no `initial`, the state before the first event")
     if cls.query is not None or vars(cls).get("start", "beginning") not in ("beginning", "end"):
