@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 900
 """How long a program may take in all: one that hangs is told, a busy machine is waited for."""
-WAIT = 40
+WAIT = 180
 """How long to wait for one event or answer."""
 
 Count: TypeAlias = Callable[[int], int]

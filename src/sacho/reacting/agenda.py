@@ -166,43 +166,37 @@ class Agenda(Projection):
 
     def prepare(self) -> None:
         """Make the statements."""
-        table = self.agenda
+        table, owner = self.agenda, self.agenda.c.owner == sa.bindparam("of")
         self.enter = self.upsert(table)
-        self.forget = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id.like(f"{DEADLINE} %"))
-        self.forget_command = table.delete().where(table.c.owner == sa.bindparam("of"), table.c.id == "command")
+        self.forget = table.delete().where(owner)
         self.forget_one = table.delete().where(
-            table.c.owner == sa.bindparam("of"),
-            table.c.id == sa.bindparam("one"),
-            table.c.set_by == sa.bindparam("by"),
+            owner, table.c.id == sa.bindparam("one"), table.c.set_by == sa.bindparam("by")
         )
         columns = ["stream", "version", "is_done", "next_due", "last_input", "advanced_at"]
         self.advance = self.upsert(self.processes, set=columns)
 
     @handles(ProcessAdvanced)
-    def advanced(self, event: ProcessAdvanced, changes: Changes) -> None:
-        """Enter what the process waits for, in place of what it waited for before."""
-        recorded = changes.recorded
-        self._change(changes)
+    def advanced(self, event: ProcessAdvanced, calling: Calling) -> None:
+        """Enter what the process waits for, in place of what it waited for before, and how it stands."""
+        calling.change()
         at = _microseconds(event.at)
-        changes.execute(
-            self.advance,
-            {
-                "process": event.process,
-                "key": event.key,
-                "stream": recorded.stream,
-                "version": recorded.version,
-                "is_done": event.is_done,
-                "next_due": min((_microseconds(one.due_at) for one in event.deadlines.values()), default=None),
-                "last_input": event.input_type,
-                "began_at": at,
-                "advanced_at": at,
-            },
-        )
+        row = {
+            "process": event.process,
+            "key": event.key,
+            "stream": calling.recorded.stream,
+            "version": calling.recorded.version,
+            "is_done": event.is_done,
+            "next_due": min((_microseconds(one.due_at) for one in event.deadlines.values()), default=None),
+            "last_input": event.input_type,
+            "began_at": at,
+            "advanced_at": at,
+        }
+        calling.advance(row)
 
     @handles(CommandStored, CommandWithdrawn, CommandDue, DeadlinePassed)
-    def changed(self, event: CommandStored | CommandWithdrawn | CommandDue | DeadlinePassed, changes: Changes) -> None:
+    def changed(self, event: CommandStored | CommandWithdrawn | CommandDue | DeadlinePassed, calling: Calling) -> None:
         """Enter a command for later, in place of the one before of that id; forget what has gone out or passed."""
-        self._change(changes)
+        calling.change()
 
     def taking(self, commits: Commits, here: Surroundings | None = None) -> Taking:
         """Return what keeps the agenda and calls what is due."""
@@ -210,26 +204,23 @@ class Agenda(Projection):
             raise InvalidConsumer(self.name, "is driven by a runner")
         return Calling(self, commits, here)
 
-    def _change(self, changes: Changes) -> None:
-        for one in changes_by(changes.recorded):
-            match one:
-                case Due():
-                    changes.execute(self.enter, _row(one))
-                case Forget(owner, None):
-                    changes.execute(self.forget, {"of": owner})
-                case Forget(owner, "command"):
-                    changes.execute(self.forget_command, {"of": owner})
-                case Forget(owner, id, set_by):
-                    changes.execute(self.forget_one, {"of": owner, "one": id, "by": set_by})
-
 
 class Calling(Changes):
-    """Gathers the changes of the agenda, and tells the log of what is due."""
+    """Gathers the changes of the agenda, and tells the log of what is due.
+
+    Of a batch only what it comes to is written: by four statements, however many owners and processes it is about.
+    """
 
     def __init__(self, agenda: Agenda, commits: Commits, here: Surroundings) -> None:
         super().__init__(agenda, commits)
         self._agenda = agenda
         self._here = here
+        self._entries: dict[str, dict[str, dict[str, Any]]] = {}
+        """All that owners wait for since the batch, by owner and id."""
+        self._gone: dict[tuple[str, str, int], None] = {}
+        """What other owners do not wait for any more: owner, id, and what set it."""
+        self._advanced: dict[tuple[str, str], dict[str, Any]] = {}
+        """How processes stand since the batch."""
         due = agenda.agenda.c.due_at
         self._first = sa.select(sa.func.min(due))
         self._rows = (
@@ -251,8 +242,66 @@ class Calling(Changes):
             return min((first - now) / _MICROSECONDS, LONGEST_WAIT)
         call(self._here, [_due(row) for row in rows])
         for row in rows:
-            self.execute(self._agenda.forget_one, {"of": row.owner, "one": row.id, "by": row.set_by})
+            self.forget(row.owner, row.id, row.set_by)
         return 0.0
+
+    # --- what is gathered -----------------------------------------------------------------------------
+
+    def change(self) -> None:
+        """Change what is pending as the event in hand says."""
+        for one in changes_by(self.recorded):
+            match one:
+                case Due():
+                    self._entries.setdefault(one.owner, {})[one.id] = _row(one)
+                case Forget(owner, id, set_by) if id is not None and set_by is not None:
+                    self.forget(owner, id, set_by)
+                case Forget(owner):
+                    self._entries[owner] = {}
+
+    def forget(self, owner: str, id: str, set_by: int) -> None:
+        """Have an owner not wait for one thing any more, if it is what was set then."""
+        rows = self._entries.get(owner)
+        if rows is None:
+            self._gone[owner, id, set_by] = None
+        elif id in rows and rows[id]["set_by"] == set_by:
+            del rows[id]
+
+    def advance(self, row: dict[str, Any]) -> None:
+        """Say how a process stands. It began when it was first heard of."""
+        place = row["process"], row["key"]
+        before = self._advanced.get(place, row)
+        self._advanced[place] = {**row, "began_at": before["began_at"]}
+
+    @property
+    def size(self) -> int:
+        """How many rows wait to be written."""
+        return len(self._entries) + len(self._gone) + len(self._advanced)
+
+    def write(self, connection: sa.Connection) -> None:
+        """Write what was gathered."""
+        agenda = self._agenda
+        rows = [row for of_owner in self._entries.values() for row in of_owner.values()]
+        gone = [{"of": owner, "one": id, "by": by} for owner, id, by in self._gone]
+        _execute(connection, agenda.forget, [{"of": owner} for owner in self._entries])
+        _execute(connection, agenda.forget_one, gone)
+        _execute(connection, agenda.enter, rows)
+        _execute(connection, agenda.advance, list(self._advanced.values()))
+        self._clear()
+
+    def discard(self) -> None:
+        """Forget what was gathered."""
+        super().discard()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._entries.clear()
+        self._gone.clear()
+        self._advanced.clear()
+
+
+def _execute(connection: sa.Connection, statement: sa.Executable, values: Sequence[dict[str, Any]]) -> None:
+    if values:
+        connection.execute(statement, values)
 
 
 def call(here: Surroundings, dues: Iterable[Due]) -> None:
