@@ -13,7 +13,7 @@ LEASE_SECONDS = 1.0
 STREAM = "proof"
 
 
-class Counted(Event, type="ProofCounted"):
+class Counted(Event, type="ProofRelayed"):
     """The number of an event of its key, counted from 0."""
 
     name: str
