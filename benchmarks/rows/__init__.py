@@ -6,6 +6,7 @@ from benchmarks.rows.deciding import DECIDING
 from benchmarks.rows.messaging import MESSAGING
 from benchmarks.rows.million import MILLION
 from benchmarks.rows.postgres import POSTGRES
+from benchmarks.rows.processes import PROCESSES, PROCESSES_ON_POSTGRES
 from benchmarks.rows.reacting import REACTING, REACTING_ON_POSTGRES
 from benchmarks.rows.reading import READING
 
@@ -14,8 +15,10 @@ ALL: tuple[Benchmark, ...] = (
     *DECIDING,
     *READING,
     *REACTING,
+    *PROCESSES,
     *MESSAGING,
     *MILLION,
     *POSTGRES,
     *REACTING_ON_POSTGRES,
+    *PROCESSES_ON_POSTGRES,
 )
