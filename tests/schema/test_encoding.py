@@ -476,6 +476,16 @@ def test_metadata_that_has_no_json_is_refused(encoding: Encoding, metadata: Any)
         encoding.encode(Anything(), lambda: b"i" * 16, metadata)
 
 
+def test_a_correlation_id_is_bounded_alike_on_every_engine(encoding: Encoding) -> None:
+    def encode(id: str) -> object:
+        return encoding.encode(Anything(), lambda: b"i" * 16, {"correlation_id": id}).correlation_id
+
+    assert encode("c" * 1024) == "c" * 1024
+    for id in ("c" * 1025, "\u4e00" * 342):
+        with pytest.raises(InvalidEvent, match="1024 are allowed"):
+            encode(id)
+
+
 # --- size ---------------------------------------------------------------------------------------------
 
 

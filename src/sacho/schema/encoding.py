@@ -21,6 +21,8 @@ from sacho.schema.registry import Registry
 
 DEFAULT_MAX_EVENT_BYTES = 1024 * 1024
 MOST_BYTES_PER_CHARACTER = 4
+MAX_CORRELATION_BYTES = 1024
+"""As much as every engine's index holds, also where it escapes each character."""
 
 _NO_TAGS: Sequence[str] = ()
 
@@ -94,7 +96,7 @@ class Encoding:
             data,
             tuple(tags) if len(tags) < 2 else tuple(sorted(set(tags))),
             encode_metadata(type, metadata) if metadata else None,
-            _correlation_id(type, metadata.get("correlation_id")) if metadata else None,
+            _bounded(type, _correlation_id(type, metadata.get("correlation_id"))) if metadata else None,
         )
 
     def decode(self, type: str, schema_version: int, data: str, place: tuple[str | None, int | None, int]) -> Any:
@@ -224,3 +226,13 @@ def _correlation_id(type: str, found: Any) -> str | None:
     if not isinstance(found, str):
         raise InvalidEvent(type, f"metadata correlation_id {found!r} is neither text nor a UUID")
     return found
+
+
+def _bounded(type: str, correlation_id: str | None) -> str | None:
+    """Refuse what not every engine's index could hold; what is in a log already is copied as it is."""
+    if correlation_id is None or len(correlation_id) * MOST_BYTES_PER_CHARACTER <= MAX_CORRELATION_BYTES:
+        return correlation_id
+    size = len(correlation_id.encode())
+    if size > MAX_CORRELATION_BYTES:
+        raise InvalidEvent(type, f"metadata correlation_id has {size} bytes; {MAX_CORRELATION_BYTES} are allowed")
+    return correlation_id
