@@ -194,6 +194,19 @@ def test_what_is_no_message_is_told_and_stores_nothing(place: Place, inbox: From
     assert commands(place.store) == []
 
 
+@pytest.mark.parametrize("id", ["c" * 1025, "\u4e00" * 342, "a\0b", "\ud800"], ids=["long", "wide", "NUL", "surrogate"])
+def test_a_correlation_that_no_index_holds_is_the_senders_fault(place: Place, inbox: FromOutside, id: str) -> None:
+    with pytest.raises(MalformedMessage, match="correlationid"):
+        inbox.receive(HEADERS, body(correlationid=id))
+    assert commands(place.store) == []
+
+
+@pytest.mark.parametrize("wrong", [b"[]", b"null", b" [{}]", b"", b"7"])
+def test_a_body_that_is_no_object_is_told_so_in_words(inbox: FromOutside, wrong: bytes) -> None:
+    with pytest.raises(MalformedMessage, match="the body is no JSON object"):
+        inbox.receive(HEADERS, wrong)
+
+
 def test_an_oversized_message_is_not_read(place: Place) -> None:
     inbox = FromOutside(bus_of(place.store), place.store, most_bytes=1_000)
     with pytest.raises(MessageTooLarge) as caught:

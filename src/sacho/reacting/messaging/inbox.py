@@ -20,6 +20,7 @@ from sacho.errors import (
 from sacho.events.builtin import command_stream
 from sacho.reacting.messaging.public_event import PublicEvent
 from sacho.reacting.messaging.signing import TOLERANCE_SECONDS, Secrets, verify_webhook
+from sacho.schema.encoding import MAX_CORRELATION_BYTES
 from sacho.schema.plain import check_finite
 from sacho.store.context import metadata
 from sacho.store.ids import derived_id
@@ -144,16 +145,14 @@ class Inbox:
         way = self.ways.get(message.get_type())
         if way is None:
             raise UnknownMessageType(message.get_type(), self.ways)
+        correlation = _correlation(message)
         command_id = str(UUID(bytes=derived_id(id, "inbox", source)))
         if self._is_there(command_id):
             return Accepted(command_id, is_duplicate=True)
         command = getattr(self, way.method)(_data(message, way), message)
         if command is None:
             return Accepted(None, is_duplicate=False)
-        correlation = message.get_extension("correlationid")
-        with metadata(
-            correlation_id=None if correlation is None else str(correlation), causation_id=id, more={"source": source}
-        ):
+        with metadata(correlation_id=correlation, causation_id=id, more={"source": source}):
             try:
                 self._bus.store(command, command_id=command_id, origin="inbox")
             except DuplicateEventId:  # it came twice at once, or its method makes another command of it by now
@@ -182,7 +181,14 @@ def _read(headers: Mapping[str, str], body: bytes) -> BaseCloudEvent:
     try:
         return from_http(HTTPMessage(dict(headers), body), JSONFormat(), event)
     except Exception as error:  # whatever a stranger sent may break a reader anywhere
-        raise MalformedMessage(f"it is no CloudEvent of version 1.0 in JSON: {_said(error)}") from error
+        reason = "the body is no JSON object" if _is_no_object(headers, body) else _said(error)
+        raise MalformedMessage(f"it is no CloudEvent of version 1.0 in JSON: {reason}") from error
+
+
+def _is_no_object(headers: Mapping[str, str], body: bytes) -> bool:
+    """Tell whether a body in the structured mode is something else than an object, such as a batch."""
+    type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    return type.startswith("application/cloudevents") and not body.lstrip().startswith(b"{")
 
 
 def _data(message: BaseCloudEvent, way: _Way) -> Any:
@@ -193,6 +199,17 @@ def _data(message: BaseCloudEvent, way: _Way) -> Any:
         return data if way.cls is None else msgspec.json.decode(msgspec.json.encode(data), type=way.cls)
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise MalformedMessage(f"its data do not fit {message.get_type()!r}: {_said(error)}") from error
+
+
+def _correlation(message: BaseCloudEvent) -> str | None:
+    """Return a message's `correlationid`, or None. Raises MalformedMessage for one that the log would refuse."""
+    found = message.get_extension("correlationid")
+    if found is None or found == "":
+        return None
+    text = _checked_name("correlationid", str(found))
+    if len(text.encode()) > MAX_CORRELATION_BYTES:
+        raise MalformedMessage(f"its correlationid has over {MAX_CORRELATION_BYTES} bytes")
+    return text
 
 
 def _checked_name(attribute: str, value: object) -> str:
