@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sacho
-from sacho.reacting import JetStreamSource, JetStreamTarget
+from sacho.errors import MissingExtra, RetriesExhausted
+from sacho.reacting import Accepted, JetStreamSource, JetStreamTarget
 from servers.nats import NatsServer
 from tests.reacting.conftest import Place
 from tests.reacting.domain import until
@@ -105,3 +107,27 @@ def test_a_log_that_is_busy_is_waited_for(nats_url: str, stream: str, tmp_path: 
             holder.execute("ROLLBACK")
             holder.close()
             until(lambda: numbers(place) == [1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MissingExtra("an inbox", "messages"), RetriesExhausted("x-1", 9)],
+    ids=["extra", "race"],
+)
+def test_what_is_no_fault_of_the_message_is_waited_for(
+    place: Place, nats_url: str, stream: str, error: Exception
+) -> None:
+    is_ready = threading.Event()
+
+    class Unready(FromOutside):
+        def receive(self, headers: Any, body: bytes) -> Accepted:
+            if not is_ready.is_set():
+                raise error
+            return super().receive(headers, body)
+
+    publish(nats_url, f"{stream}.x", body(data=1))
+    inbox = Unready(bus_of(place.store), place.store)
+    with JetStreamSource(nats_url, inbox, stream=stream, durable="booking") as taking:
+        until(lambda: taking.error)
+        is_ready.set()
+        until(lambda: numbers(place) == [1])

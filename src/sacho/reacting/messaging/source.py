@@ -10,7 +10,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sacho.deciding import Retry
-from sacho.errors import SachoError, StorageError, TargetUnreachable
+from sacho.errors import (
+    ConfigurationError,
+    RetriesExhausted,
+    SachoError,
+    StorageError,
+    TargetUnreachable,
+)
 from sacho.reacting.messaging.inbox import Inbox
 from sacho.reacting.messaging.jetstream import check_installed, checked_servers, connected, shown
 from sacho.reacting.taking import said
@@ -27,6 +33,8 @@ logger = logging.getLogger("sacho.messaging")
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a server, or a log, that does not answer is asked again."""
 AT_ONCE: Final = 100
+PASSING: Final = (StorageError, ConfigurationError, RetriesExhausted)
+"""What says nothing of the message: the log's state, or how this process is set up."""
 FETCH_SECONDS: Final = 1.0
 """For how long a stream is asked for messages at a time; so long an end waits."""
 
@@ -156,6 +164,6 @@ class JetStreamSource:
 
 def _is_final(error: Exception) -> bool:
     """Tell whether a message would fail for ever; anything else may be the log's or the server's state, which passes."""
-    is_ours = isinstance(error, SachoError) and not isinstance(error, StorageError)
+    is_ours = isinstance(error, SachoError) and not isinstance(error, PASSING)
     is_method = isinstance(error, LookupError | ValueError | TypeError | AttributeError)
-    return is_ours or is_method
+    return is_ours or (is_method and not isinstance(error, SachoError))
