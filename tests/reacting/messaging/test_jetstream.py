@@ -229,7 +229,7 @@ def test_a_subject_out_of_rules_is_refused(subject: Any) -> None:
         JetStreamTarget("nats://localhost", subject=subject)
 
 
-@pytest.mark.parametrize("servers", ["", [], [""], [7]])
+@pytest.mark.parametrize("servers", ["", [], [""], [7], "http://localhost:4222", "nats://", ["nats://a", "amqp://b"]])
 def test_servers_out_of_rules_are_refused(servers: Any) -> None:
     with pytest.raises(InvalidTarget):
         JetStreamTarget(servers, subject="x")

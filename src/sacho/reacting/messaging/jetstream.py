@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SCHEMES: Final = ("nats", "tls", "ws", "wss")
 AT_ONCE: Final = 2_000
 IN_FLIGHT: Final = 500
 """How many messages are not acknowledged at a time."""
@@ -357,9 +358,14 @@ def token(text: str) -> str:
 def checked_servers(servers: str | Sequence[str]) -> tuple[str, ...]:
     """Return the URLs of servers as a tuple. Raises InvalidTarget."""
     found = (servers,) if isinstance(servers, str) else tuple(servers)
-    if not found or not all(isinstance(one, str) and one for one in found):
+    if not found or not all(isinstance(one, str) and _is_server(one) for one in found):
         raise InvalidTarget('the servers of JetStream are one URL or several: "nats://localhost:4222"')
     return found
+
+
+def _is_server(url: str) -> bool:
+    scheme, separator, rest = url.partition("://")
+    return scheme in SCHEMES and bool(rest) if separator else bool(url)
 
 
 def shown(servers: Sequence[str]) -> str:
