@@ -121,6 +121,14 @@ def test_a_table_out_of_rules_is_refused(table: sa.Table) -> None:
         type("Wrong", (Projection,), {"table": table})
 
 
+def test_a_class_that_needs_arguments_is_refused_in_words() -> None:
+    class Needy(Consumer):
+        def __init__(self, target: object) -> None: ...
+
+    with pytest.raises(InvalidConsumer, match="'target'; hand over an object"):
+        Application("memory://", consumers=[Needy])
+
+
 def test_two_consumers_of_one_name_are_refused() -> None:
     class First(Consumer):
         name = "same"

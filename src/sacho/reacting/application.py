@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -351,12 +352,20 @@ def _with_own(consumers: Sequence[Consumer], routes: Sequence[Route]) -> Sequenc
     return [*consumers, Commands(managers), Agenda()] if routes else consumers
 
 
+def _made(cls: type[Consumer]) -> Consumer:
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:  # a relay lacks its target
+        raise InvalidConsumer(cls.__qualname__, f"{error}; hand over an object of the class") from error
+    return cls()
+
+
 def _checked(consumers: Iterable[Consumer | type[Consumer]]) -> Sequence[Consumer]:
     """Return the consumers as objects. Raises InvalidConsumer or DuplicateConsumer."""
     found: list[Consumer] = []
     tables: dict[str, Consumer] = {}
     for one in consumers:
-        consumer = one() if isinstance(one, type) and issubclass(one, Consumer) else one
+        consumer = _made(one) if isinstance(one, type) and issubclass(one, Consumer) else one
         if not isinstance(consumer, Consumer):
             raise InvalidConsumer(repr(one), "is no Consumer or Projection, nor an object of one")
         for other in found:
