@@ -36,9 +36,9 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(shop: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(shop: Path, *arguments: str, columns: str = "250") -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    variables = environment(None, SACHO_APP="cli_processes:app", COLUMNS="250", PYTHONPATH=path)
+    variables = environment(None, SACHO_APP="cli_processes:app", COLUMNS=columns, PYTHONPATH=path)
     return subprocess.run(
         [*COMMAND, "processes", *arguments], cwd=shop, env=variables, capture_output=True, text=True, timeout=SECONDS
     )
@@ -57,6 +57,10 @@ def test_processes_are_listed_by_how_they_stand(shop: Path) -> None:
     table = command(shop, "list").stdout
     assert "ValueError: poison" in table
     assert "shop." in table
+
+
+def test_a_narrow_list_says_nothing_where_nothing_is_stuck(shop: Path) -> None:
+    assert "None" not in command(shop, "list", columns="80").stdout
 
 
 def test_a_process_is_shown_with_its_state_deadlines_steps_and_what_is_parked(shop: Path) -> None:

@@ -39,7 +39,8 @@ def list_(
         say_lines(as_json({**one._asdict(), "standing": one.standing}) for one in found)
     elif is_narrow():
         show_rows(
-            ("process", "key", "standing", "why"), [(one.process, one.key, one.standing, one.stuck) for one in found]
+            ("process", "key", "standing", "why"),
+            [(one.process, one.key, one.standing, one.stuck or "") for one in found],
         )
     else:
         columns = ("process", "key", "standing", "steps", "last step", "by", "next deadline", "why")
