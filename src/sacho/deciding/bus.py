@@ -14,7 +14,7 @@ from sacho.deciding.dispatch import BUS_RETRY, Dispatch
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.routing import Route, Target
+from sacho.deciding.routing import RefusalId, Route, Target
 from sacho.deciding.storing import Stored
 from sacho.deciding.submitting import BackgroundWays, Submitted
 from sacho.store.context import exactly
@@ -135,6 +135,10 @@ class CommandBus:
     def command(self, name: str, data: Mapping[str, Any]) -> Any:
         """Return the command of a stored form. Raises NoHandler or InvalidCommand."""
         return self._dispatch.forms.command(name, data)
+
+    def refusal(self, command: Any, command_id: str) -> RefusalId:
+        """Return the id of the event that tells of a command's refusal, so that a command is refused or effective, and never both."""
+        return self._dispatch.refusal(command, command_id)
 
     @property
     def chain(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from sacho.deciding.command_handler import CommandHandler, one_form
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.routing import Route, Routes, ToDecider
+from sacho.deciding.routing import RefusalId, Route, Routes, ToDecider
 from sacho.deciding.storing import Replace, Stored, StoredCommands, StoredForms, Withdraw, checked_time
 from sacho.errors import InvalidInput
 from sacho.events import NO_STREAM, CommandStored, EventData, command_stream
@@ -105,6 +105,10 @@ class Dispatch:
         envelope = Envelope(Withdraw(id), new_id_text(), metadata={"correlation_id": id, **current_metadata()})
         outcome = yield from self.chain.handled(ways, self._stored, envelope, is_new=True)
         return bool(outcome.events)
+
+    def refusal(self, command: Any, command_id: str) -> RefusalId:
+        """Return the id of an event that tells of a command's refusal."""
+        return self._routes.target(command).refusal(command, command_id)
 
     def _to_be_stored(
         self,

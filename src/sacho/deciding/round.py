@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from uuid import UUID
 
 from sacho.deciding.lane import Waiting
 from sacho.deciding.outcome import Outcome
@@ -15,6 +16,7 @@ from sacho.store.ids import derived_id
 
 if TYPE_CHECKING:
     from sacho.deciding.decider import Decider
+    from sacho.storage.port import Row
     from sacho.store import EventStore
 
 C = TypeVar("C")
@@ -77,12 +79,18 @@ class Round(Generic[C, S, E]):
             position, version = rows[-1][0], rows[-1][2] or 0
         return Folded(state, version, position)
 
-    def _known_outcomes(self) -> dict[bytes, Outcome]:
-        """Return the first outcomes of those commands whose events are in the log, by the id of their first event."""
+    def _known_outcomes(self) -> dict[bytes, Outcome | DuplicateEventId]:
+        """Return the first outcomes of those commands whose events are in the log, by the id of their first event.
+
+        An event of that id elsewhere tells that the command was refused (see `first_event_id`).
+        """
         ids = [self._event_id(waiting, 0) for waiting in self._commands if waiting.may_be_known]
         rows = self._store.storage.find(ids) if ids else ()
         waiting_by_id = {self._event_id(waiting, 0): waiting for waiting in self._commands if rows}
-        return {row[6]: self._first_outcome(waiting_by_id[row[6]], row[2] or 0) for row in rows}
+        return {
+            row[6]: self._first_outcome(waiting_by_id[row[6]], row[2] or 0) if row[1] == self._stream else _settled(row)
+            for row in rows
+        }
 
     def _first_outcome(self, waiting: Waiting, version: int) -> Outcome:
         """Return what a command recorded, from its first event's version on."""
@@ -96,7 +104,7 @@ class Round(Generic[C, S, E]):
                 position, last = recorded.position, recorded.version or 0
         return Outcome(self._stream, last, position, tuple(events))
 
-    def _decide(self, folded: Folded[S], known: Mapping[bytes, Outcome]) -> tuple[Folded[S], bool]:
+    def _decide(self, folded: Folded[S], known: Mapping[bytes, Outcome | DuplicateEventId]) -> tuple[Folded[S], bool]:
         """Decide the commands in turn, each on the state that those before it leave.
 
         Returns the last state, and whether it may be kept.
@@ -179,6 +187,18 @@ class Round(Generic[C, S, E]):
 
     def _event_id(self, waiting: Waiting, index: int) -> bytes:
         return derived_id(waiting.command_id, self._stream, str(index))
+
+
+def first_event_id(command_id: str, stream: str) -> bytes:
+    """Return the id of the first event that a command records in a stream.
+
+    Whoever tells others that the command was refused gives that event this id: so it is either told or effective, for ever.
+    """
+    return derived_id(command_id, stream, "0")
+
+
+def _settled(row: Row) -> DuplicateEventId:
+    return DuplicateEventId([UUID(bytes=row[6])], f"tells in {row[1]!r} that the command was refused, and stays so")
 
 
 def _command_metadata(waiting: Waiting) -> Mapping[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from sacho.deciding.command_handler import DEFAULT_CACHE_SIZE, CommandHandler
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
+from sacho.deciding.round import first_event_id
 from sacho.errors import DuplicateRoute, InvalidRoute, NoHandler
 from sacho.store.context import exactly
+from sacho.store.ids import derived_id
 
 if TYPE_CHECKING:
     from sacho.deciding.decider import Decider
@@ -107,6 +109,13 @@ def call(function: CommandFunction, *commands: Any) -> FunctionRoute:
     return FunctionRoute(function, commands)
 
 
+class RefusalId(NamedTuple):
+    """The id of the event that tells of a command's refusal, and whether the log then excludes that the command has events."""
+
+    id: bytes
+    excludes: bool
+
+
 class ToDecider:
     """Handles commands by a CommandHandler of its own."""
 
@@ -129,6 +138,10 @@ class ToDecider:
     def key(self, envelope: Envelope) -> str:
         """Return what commands that must keep their order have in common."""
         return self.stream(envelope.command)
+
+    def refusal(self, command: Any, command_id: str) -> RefusalId:
+        """Return the id for the event that tells of a refusal: that of the command's first event, so that only one of them can be."""
+        return RefusalId(first_event_id(command_id, self.stream(command)), excludes=True)
 
 
 class ToFunction:
@@ -156,6 +169,10 @@ class ToFunction:
     def key(self, envelope: Envelope) -> str:
         """Return what commands that must keep their order have in common: nothing."""
         return envelope.id
+
+    def refusal(self, command: Any, command_id: str) -> RefusalId:
+        """Return the id for the event that tells of a refusal. What a function does is not in the log, so it excludes nothing."""
+        return RefusalId(derived_id(command_id, "turned down"), excludes=False)
 
 
 Target: TypeAlias = ToDecider | ToFunction

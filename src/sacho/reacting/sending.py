@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -29,12 +29,12 @@ from sacho.reacting.pace import Slices
 from sacho.reacting.processes.process_manager import ProcessManager
 from sacho.reacting.taking import Commits, Surroundings, Taking, waiting_or_failure
 from sacho.store import metadata
-from sacho.store.ids import derived_id
 
 MOST_AT_ONCE: Final = 256
 """How many events are taken together at most; those of different keys share commits."""
 LEAST_AT_ONCE: Final = 16
 SLICE_SECONDS: Final = 0.25
+_TURNED_DOWN: Final = type_name_of(CommandTurnedDown)
 
 
 class Commands(Consumer):
@@ -83,11 +83,6 @@ class Outgoing(NamedTuple):
     process: str = ""
     key: str = ""
 
-    @property
-    def told_id(self) -> bytes:
-        """The id of the event that tells of its refusal."""
-        return derived_id(self.id, "turned down")
-
 
 class Sending(Taking):
     """Takes events whose commands are to be sent: those of one key one after the other, those of several keys side by side.
@@ -114,8 +109,9 @@ class Sending(Taking):
         """Send the commands of events."""
         self._sent = {position for position in self._sent if position >= events[0].position} if events else self._sent
         lanes: dict[str, deque[_Sent]] = {}
-        for one in self._to_send(events):
-            lanes.setdefault(self._consumer.key(one.recorded), deque()).append(one)
+        for recorded in events:
+            if recorded.position not in self._sent:
+                lanes.setdefault(self._consumer.key(recorded), deque()).append(_Sent(recorded))
         failed: list[tuple[RecordedEvent, BaseException]] = []
         while lanes:
             under_way = [(key, lane[0], self._begun(lane[0])) for key, lane in lanes.items()]
@@ -135,13 +131,6 @@ class Sending(Taking):
             first, cause = min(failed, key=lambda one: one[0].position)
             raise waiting_or_failure(cause, first) from cause
 
-    def _to_send(self, events: Sequence[RecordedEvent]) -> list[_Sent]:
-        """Return what is to be sent of events, but for commands whose refusal was told: that stays, whatever has changed since."""
-        fresh = [(one, list(outgoing(one))) for one in events if one.position not in self._sent]
-        ids = [command.told_id for _, commands in fresh for command in commands]
-        told = {row[6] for row in self._store.storage.find(ids)} if ids else ()
-        return [_Sent(one, [command for command in commands if command.told_id not in told]) for one, commands in fresh]
-
     def _begun(self, one: _Sent) -> Future[Any] | BaseException | None:
         """Begin to handle the next command of an event; return what becomes of it, or the error; None if there is none left."""
         recorded, command = one.recorded, one.next()
@@ -154,6 +143,9 @@ class Sending(Taking):
                 return None
             with metadata(causation_id=recorded.id, correlation_id=_correlation(recorded), more=given):
                 built = self._bus.command(command.command, command.data)
+                one.refusal_id, excludes = self._bus.refusal(built, command.id)
+                if not excludes and self._is_told(one):
+                    return None
                 return self._bus.submit(built, command_id=command.id, origin=origin)
         except BaseException as error:
             return error
@@ -168,7 +160,10 @@ class Sending(Taking):
                 raise begun
             begun.result()
         except CommandRefused as refusal:
-            self._tell(command, one.recorded, refusal)
+            self._tell(one, command, refusal)
+        except DuplicateEventId:
+            if not self._is_told(one):
+                raise
         except CommandError as error:
             raise CommandFailed(command.command, command.id, str(error)) from error
 
@@ -179,12 +174,17 @@ class Sending(Taking):
         later = self._store.read(recorded.stream, after=recorded.version or 0)
         return any(isinstance(one.event, CommandWithdrawn | CommandStored) for one in later)
 
-    def _tell(self, one: Outgoing, recorded: RecordedEvent, refusal: CommandRefused) -> None:
+    def _is_told(self, one: _Sent) -> bool:
+        """Tell whether it was recorded that a command was refused. Its process has gone on by that, whatever has changed since."""
+        return any(row[3] == _TURNED_DOWN for row in self._store.storage.find([one.refusal_id]))
+
+    def _tell(self, sent: _Sent, one: Outgoing, refusal: CommandRefused) -> None:
         """Record a refusal: for the process that sent the command, or in the stream of the command that was stored.
 
         Raises CommandFailed where a process sent it that takes no such refusals.
         """
-        stream, name = recorded.stream, one.process
+        recorded, name = sent.recorded, one.process
+        stream = recorded.stream
         if name:
             manager = self._consumer.managers.get(name)
             if manager is None or ("refusal", one.command) not in manager.takes:
@@ -192,18 +192,20 @@ class Sending(Taking):
             stream = refusal_stream(manager.stream_of(one.key))
         told = CommandTurnedDown(name, one.key, one.id, one.command, one.data, type(refusal).__name__, str(refusal))
         caused = {"causation_id": str(recorded.id), "correlation_id": _correlation(recorded), "command_id": one.id}
-        event = EventData(told, UUID(bytes=one.told_id), (), {**recorded.metadata, **caused})
-        with suppress(DuplicateEventId):  # it was told before, in other words
+        event = EventData(told, UUID(bytes=sent.refusal_id), (), {**recorded.metadata, **caused})
+        with suppress(DuplicateEventId):  # it was told before, or is effective by another worker
             self._store.append(stream, [event])
 
 
 class _Sent:
     """An event whose commands are being sent, one after the other."""
 
-    def __init__(self, recorded: RecordedEvent, commands: Iterable[Outgoing]) -> None:
+    def __init__(self, recorded: RecordedEvent) -> None:
         self.recorded = recorded
         self.command: Outgoing | None = None
-        self._left = deque(commands)
+        self.refusal_id = b""
+        """The id of the event that tells of the command's refusal."""
+        self._left = deque(outgoing(recorded))
 
     def next(self) -> Outgoing | None:
         """Go on to the next command and return it, None if there was none left."""

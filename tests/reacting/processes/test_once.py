@@ -28,6 +28,7 @@ from sacho.reacting import (
     starts,
 )
 from sacho.reacting.processes.advancing import Advancing
+from sacho.reacting.sending import Commands, Sending, _Sent
 from sacho.reacting.taking import Surroundings
 from tests.reacting.domain import until
 from tests.reacting.processes.conftest import Shop
@@ -43,6 +44,7 @@ from tests.reacting.processes.shop import (
     OrderPlaced,
     PayOrder,
     PlaceOrder,
+    SoldOut,
     State,
 )
 
@@ -97,6 +99,46 @@ def test_a_stored_command_that_was_refused_stays_refused_when_it_comes_again(sho
     with anew(shop, tmp_path) as app:
         app.run(once=True)
     assert shop.events(GoodsHeld) == [GoodsHeld("book", "gift-1")]
+
+
+def sending(shop: Shop, app: Application) -> Sending:
+    """Return what sends commands, as one of several workers has it."""
+    here = Surroundings(shop.store, app.bus, shop.clock, lambda: None)  # type: ignore[arg-type, return-value]
+    return Sending(Commands([Fulfilment()]), here)
+
+
+def test_of_two_workers_that_send_one_command_one_is_refused_or_the_other_is_effective_and_never_both(
+    shop: Shop,
+) -> None:
+    """The one was stopped with the command in hand, whose refusal the other told; by now it would be accepted."""
+    with shop.application() as app:
+        app.bus.handle(HoldGoods("book", "gift-1"))
+        shop.store.append("order-o1", [OrderPlaced("o1", "book")])
+        here = Surroundings(shop.store, app.bus, shop.clock, lambda: None)  # type: ignore[arg-type, return-value]
+        Advancing(Fulfilment(), here).take(list(shop.store.read("order-o1")), is_replay=False)
+        steps = list(shop.store.read("fulfilment-o1"))
+        sending(shop, app).take(steps, is_replay=False)
+        app.bus.handle(GiveGoodsBack("book", "gift-1"))
+        sending(shop, app).take(steps, is_replay=False)
+        assert shop.events(GoodsHeld) == [GoodsHeld("book", "gift-1")]
+        assert len(list(shop.store.read("sacho_refusal-fulfilment-o1"))) == 1
+
+
+def test_a_refusal_that_comes_after_the_command_was_effective_is_not_told(shop: Shop) -> None:
+    with shop.application() as app:
+        shop.store.append("order-o1", [OrderPlaced("o1", "book")])
+        here = Surroundings(shop.store, app.bus, shop.clock, lambda: None)  # type: ignore[arg-type, return-value]
+        Advancing(Fulfilment(), here).take(list(shop.store.read("order-o1")), is_replay=False)
+        steps = list(shop.store.read("fulfilment-o1"))
+        (sent,) = steps[0].event.commands
+        late = _Sent(steps[0])
+        command = late.next()
+        assert command is not None
+        late.refusal_id = app.bus.refusal(HoldGoods("book", "o1"), sent.id).id
+        sending(shop, app).take(steps, is_replay=False)
+        sending(shop, app)._tell(late, command, SoldOut("there is none"))
+        assert shop.events(GoodsHeld) == [GoodsHeld("book", "o1")]
+        assert list(shop.store.read("sacho_refusal-fulfilment-o1")) == []
 
 
 def test_a_refusal_belongs_to_the_conversation_and_says_what_led_to_it(shop: Shop) -> None:
