@@ -42,6 +42,7 @@ from sacho.storage.port import (
     Snapshot,
     StreamInfo,
     Tell,
+    last_one_by_one,
     moment,
     row_of,
 )
@@ -138,6 +139,10 @@ class MemoryStorage:
             last = bisect_right(known, head) if to is None else min(to, bisect_right(known, head))
             positions = known[after:last]
         return self._pages(positions, limit, backwards)
+
+    def last(self, streams: Sequence[str]) -> list[Row]:
+        """Return the last event of each stream."""
+        return last_one_by_one(self, streams)
 
     def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sacho.errors import DuplicateEventId, InvalidConsumer, SachoError, StorageError, WrongExpectedVersion
@@ -14,6 +15,7 @@ from sacho.reacting.taking import Surroundings, Taking, failure
 
 if TYPE_CHECKING:
     from sacho.reacting.processes.process_manager import ProcessManager
+    from sacho.storage.port import Row
     from sacho.store import EventStore
 
 MOST_KNOWN: Final = 10_000
@@ -21,7 +23,6 @@ MOST_KNOWN: Final = 10_000
 MOST_AT_ONCE: Final = 500
 LEAST_AT_ONCE: Final = 32
 SLICE_SECONDS: Final = 0.25
-_NO_BOUND: Final = 2**63 - 1
 
 
 class _Steps(NamedTuple):
@@ -75,6 +76,7 @@ class Advancing(Taking):
         The steps of one process go in one write, so that none is recorded that was taken on what is not in the log.
         """
         steps: dict[str, _Steps] = {}
+        self._look_up(events)
         for recorded in events:
             try:
                 self._step(recorded, steps)
@@ -116,24 +118,41 @@ class Advancing(Taking):
         of_process.events.extend(write.parts[0].events)
         self._known[stream] = Process(process.version + 1, step.advanced)
 
+    def _look_up(self, events: Sequence[RecordedEvent]) -> None:
+        """Get to know together the processes that events are for, as far as these can be told."""
+        wanted: dict[str, None] = {}
+        for recorded in events:
+            with suppress(Exception):  # it fails where the event is taken
+                key = self._manager.process_key(recorded)
+                if key is not None and (stream := self._manager.stream_of(key)) not in self._known:
+                    wanted[stream] = None
+        if len(wanted) > 1:
+            rows = {row[1]: row for row in self._store.storage.last(list(wanted))}
+            for stream in wanted:
+                with suppress(SachoError):
+                    self._known[stream] = _process_of(self._store, stream, rows.get(stream))
+
     def _process(self, stream: str) -> Process:
-        found = self._known.get(stream)
-        if found is None:
-            found = self._known[stream] = load_process(self._store, stream)
-            if found.last is not None and found.last.process != self._manager.name:
-                del self._known[stream]
-                raise InvalidConsumer(
-                    self._manager.name, f"has the category of {found.last.process!r}, whose {stream!r} is"
-                )
+        found = self._known.get(stream) or load_process(self._store, stream)
+        if found.last is not None and found.last.process != self._manager.name:
+            raise InvalidConsumer(
+                self._manager.name, f"has the category of {found.last.process!r}, whose {stream!r} is"
+            )
+        self._known[stream] = found
         self._known.move_to_end(stream)
         return found
 
 
 def load_process(store: EventStore, stream: str) -> Process:
     """Return a process as its stream says."""
-    rows = store.storage.read(stream, after=0, to=None, limit=1, backwards=True, head=_NO_BOUND)
-    for last in (recorded for page in rows for recorded in store.decoding(raw=False).page(page)):
-        if isinstance(last.event, ProcessAdvanced):
-            return Process(last.version or 0, last.event)
+    return _process_of(store, stream, next(iter(store.storage.last([stream])), None))
+
+
+def _process_of(store: EventStore, stream: str, row: Row | None) -> Process:
+    """Return a process as the last event of its stream says, if there is one."""
+    if row is None:
+        return NOT_BEGUN
+    (last,) = store.decoding(raw=False).page([row])
+    if not isinstance(last.event, ProcessAdvanced):
         raise InvalidConsumer(stream, f"is the stream of a process, and {last.type!r} stands in it")
-    return NOT_BEGUN
+    return Process(last.version or 0, last.event)

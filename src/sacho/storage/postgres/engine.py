@@ -108,6 +108,10 @@ class PostgresStorage(WritesInGroups):
         """Yield pages of one stream."""
         return self._reading.stream(stream, after, to, limit, head, backwards=backwards)
 
+    def last(self, streams: Sequence[str]) -> list[Row]:
+        """Return the last event of each stream."""
+        return self._reading.last(streams)
+
     def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""
         return self._reading.query(query, after, to, limit, backwards=backwards)

@@ -67,6 +67,11 @@ FROM listed, LATERAL (
 ORDER BY listed.stream
 """
 """Streams in order, each found from the one before it by the index: none of their events is passed one by one."""
+LAST: Final = """
+SELECT final.* FROM unnest(%(streams)s::text[]) AS wanted(name), LATERAL (
+    SELECT {columns} FROM {schema}.event_rows WHERE stream = wanted.name ORDER BY version DESC LIMIT 1
+) AS final
+"""
 BELOW: Final = "stream < %(below)s::text"
 CATEGORIES: Final = """
 WITH RECURSIVE listed AS (
@@ -128,6 +133,10 @@ class Reading:
             "head": _cut(head),
         }
         return self._pages(OF_STREAM, "version", values, limit, backwards=backwards)
+
+    def last(self, streams: Sequence[str]) -> list[Row]:
+        """Return the last event of each stream."""
+        return self._rows(LAST.format(schema=self._schema, columns=COLUMNS), {"streams": list(streams)})
 
     def query(self, query: Query, after: int, to: int, limit: int | None, *, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""

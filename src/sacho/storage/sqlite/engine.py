@@ -29,6 +29,7 @@ from sacho.storage.port import (
     Row,
     Snapshot,
     StreamInfo,
+    last_one_by_one,
 )
 from sacho.storage.sqlite import reading, registering
 from sacho.storage.sqlite.backing_up import copy_file
@@ -114,6 +115,10 @@ class SqliteStorage(WritesInGroups):
             yield from reading.read_stream(self._readers.run, self._near, stream, after, last, limit, backwards, head)
         elif rows[:limit]:
             yield rows[:limit]
+
+    def last(self, streams: Sequence[str]) -> list[Row]:
+        """Return the last event of each stream."""
+        return last_one_by_one(self, streams)
 
     def read_all(self, query: Query, *, after: int, to: int, limit: int | None, backwards: bool) -> Iterator[list[Row]]:
         """Yield pages of the events that match."""

@@ -44,6 +44,20 @@ class ReadingConformance:
                 turned = of_stream(storage, "seats-1", after=after, to=to, backwards=True)
                 assert [row[2] for row in turned] == wanted[::-1]
 
+    def test_the_last_events_of_many_streams_are_found_together(self, storage: Storage) -> None:
+        """Those of streams that are not there are left out, and a stream that is named twice does no harm."""
+        names = [f"seats-{number}" for number in range(40)]
+        for number, name in enumerate(names):
+            append(storage, name, *notes(1 + number % 3))
+        append(storage, "seats-odd-%_'ö", noted())
+        found = {row[1]: row for row in storage.last([*names, "seats-", "nobody-1", "seats-odd-%_'ö", "seats-0"])}
+        assert {name: row[2] for name, row in found.items()} == {
+            **{name: 1 + number % 3 for number, name in enumerate(names)},
+            "seats-odd-%_'ö": 1,
+        }
+        assert found["seats-7"] == of_stream(storage, "seats-7", backwards=True)[0]
+        assert storage.last([]) == []
+
     def test_a_limit_counts_from_where_a_read_of_a_stream_begins(self, storage: Storage) -> None:
         """That is the range's end where it is read backwards; a limit of 0 reads nothing."""
         append(storage, "seats-1", *notes(10))
