@@ -8,10 +8,10 @@ from threading import Event
 
 import pytest
 
-from sacho.reacting import Application
+from sacho.reacting.agenda import Agenda
 from tests.proof import judging_processes, reminders
 from tests.proof.process_programs import workers
-from tests.proof.processes import Count, Counted, until
+from tests.proof.processes import WAIT, Count, Counted, until
 
 ALLOWED_SECONDS = 2.0
 A_MINUTE = 60.0
@@ -27,7 +27,7 @@ def seconds_until(time: datetime) -> float:
 def test_ten_thousand_deadlines_pass_once_each_while_a_worker_is_killed(
     log_url: str, spread: float, soak_count: Count, counted: Counted
 ) -> None:
-    count = soak_count(10_000)
+    count, pace = soak_count(10_000), Event()
     span = spread * count / 10_000
     with reminders.application(log_url) as app:
         app.prepare()
@@ -35,12 +35,13 @@ def test_ten_thousand_deadlines_pass_once_each_while_a_worker_is_killed(
             first = datetime.now(UTC) + timedelta(seconds=2 + count / BEGUN_A_SECOND)
             times = [first + timedelta(seconds=span * number / count) for number in range(count)]
             reminders.begin(app.store, times)
-            until(lambda: _begun(app) == count)
+            for consumer in (reminders.Waiting, Agenda):
+                assert app.wait_for(consumer, app.store.head(), WAIT)
             was_begun = seconds_until(first)
-            Event().wait(seconds_until(first + timedelta(seconds=span / 2)))
+            pace.wait(seconds_until(first + timedelta(seconds=span / 2)))
             if spread:
                 running.kill_one(Random(9))
-            until(lambda: judging_processes.is_at_rest(app))
+            until(lambda: pace.wait(0.5) or judging_processes.is_at_rest(app))
         events = list(app.store.read_all())
     assert judging_processes.faults(events) == []
     passed, stepped = reminders.lateness(events)
@@ -52,7 +53,3 @@ def test_ten_thousand_deadlines_pass_once_each_while_a_worker_is_killed(
     counted(f"{name}: step taken", reminders.shown(stepped, ALLOWED_SECONDS))
     if not was_begun:
         counted(f"{name}: the processes had not begun before the first was due", "late by that")
-
-
-def _begun(app: Application) -> int:
-    return len(app.administration.processes.find(limit=20_000))

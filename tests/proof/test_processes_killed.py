@@ -13,12 +13,13 @@ from tests.proof.process_programs import LEASE_SECONDS, placing, workers
 from tests.proof.processes import Count, Counted, until
 
 PAUSE = 0.03
+PACE = Event()
 
 
 def check(app: Application) -> str:
     """Let all come to its end and judge it; return how much there was."""
     with app.running(lease_seconds=LEASE_SECONDS):
-        until(lambda: judging_processes.is_at_rest(app))
+        until(lambda: PACE.wait(0.1) or judging_processes.is_at_rest(app))
     events = list(app.store.read_all())
     assert judging_processes.faults(events) == []
     assert purchases.faults(events) == []

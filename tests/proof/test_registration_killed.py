@@ -11,6 +11,7 @@ from tests.proof.process_programs import LEASE_SECONDS, placing, workers
 from tests.proof.processes import Count, Counted, until
 
 PAUSE = 0.04
+PACE = Event()
 
 
 def test_the_registration_is_sound_at_the_end_however_often_its_workers_were_killed(
@@ -21,13 +22,13 @@ def test_the_registration_is_sound_at_the_end_however_often_its_workers_were_kil
         app.prepare()
         bookings.begin(app)
         with app.running():
-            until(lambda: judging_processes.is_at_rest(app, bookings.LASTING))
+            until(lambda: PACE.wait(0.1) or judging_processes.is_at_rest(app, bookings.LASTING))
         with workers(bookings, log_url) as running, placing(bookings, app, PAUSE):
             for _ in range(rounds):
                 pace.wait(chance.uniform(0, 0.5))
                 running.kill_one(chance)
         with app.running(lease_seconds=LEASE_SECONDS):
-            until(lambda: judging_processes.is_at_rest(app, bookings.LASTING))
+            until(lambda: PACE.wait(0.1) or judging_processes.is_at_rest(app, bookings.LASTING))
             parked = [(str(one), one.parked) for one in app.administration.status() if one.parked]
         events = list(app.store.read_all())
     assert parked == []
