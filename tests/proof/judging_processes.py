@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from sacho import RecordedEvent
 from sacho.events import CommandDue, CommandStored, CommandTurnedDown, DeadlinePassed, ProcessAdvanced
 from sacho.reacting import Application
+from sacho.reacting.agenda import Agenda
 
 
 def is_at_rest(app: Application, lasting: frozenset[str] = frozenset()) -> bool:
-    """Tell whether every process has ended, but for the lasting kinds, and all consumers have come to the log's end."""
+    """Tell whether every process has ended, but for the lasting kinds, no command is due later, and all have come to the log's end."""
     head = app.store.head()
+    if not app.wait_for(Agenda, head):
+        return False
+    with app.reading(Agenda) as view:
+        if view.execute(sa.select(Agenda.agenda.c.id).where(Agenda.agenda.c.kind == "command").limit(1)).first():
+            return False
     running = {one.process for one in app.administration.processes.find(only="running", limit=1_000)}
     return (
         running <= lasting
