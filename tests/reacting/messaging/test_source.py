@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sacho
-from sacho.errors import MissingExtra, RetriesExhausted
+from sacho.errors import InvalidTarget, MissingExtra, RetriesExhausted
 from sacho.reacting import Accepted, JetStreamSource, JetStreamTarget
 from servers.nats import NatsServer
 from tests.reacting.conftest import Place
@@ -81,6 +81,23 @@ def test_what_is_no_message_is_left_out_and_the_rest_goes_on(
         until(lambda: numbers(place) == [3])
         until(lambda: unacknowledged(nats_url, stream) == 0)
     assert [one for one in ("MalformedMessage", "UnknownMessageType") if one not in caplog.text] == []
+    assert "Traceback" not in caplog.text
+
+
+def test_a_stream_that_is_not_there_is_named_and_waited_for(place: Place, nats_url: str, stream: str) -> None:
+    with source(place, nats_url, f"{stream}-later") as taking:
+        until(lambda: taking.error)
+        assert f"there is no stream '{stream}-later'" in str(taking.error)
+        make_stream(nats_url, f"{stream}-later")
+        publish(nats_url, f"{stream}-later.x", body(data=1))
+        until(lambda: numbers(place) == [1])
+
+
+@pytest.mark.parametrize("names", [("a b", "c"), ("a", "c.d"), ("a", ""), ("", "c"), ("a", None), ("a>", "c")])
+def test_names_out_of_rules_are_refused(place: Place, names: tuple[Any, Any]) -> None:
+    inbox = FromOutside(bus_of(place.store), place.store)
+    with pytest.raises(InvalidTarget, match="out of rules"):
+        JetStreamSource("nats://localhost", inbox, stream=names[0], durable=names[1])
 
 
 def test_a_server_that_is_killed_is_waited_for(place: Place, own_nats: NatsServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sacho.deciding import Retry
 from sacho.errors import (
     ConfigurationError,
+    InvalidTarget,
     RetriesExhausted,
     SachoError,
     StorageError,
@@ -33,6 +35,7 @@ logger = logging.getLogger("sacho.messaging")
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a server, or a log, that does not answer is asked again."""
 AT_ONCE: Final = 100
+_NAME: Final = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 PASSING: Final = (StorageError, ConfigurationError, RetriesExhausted)
 """What says nothing of the message: the log's state, or how this process is set up."""
 FETCH_SECONDS: Final = 1.0
@@ -66,6 +69,9 @@ class JetStreamSource:
     ) -> None:
         check_installed()
         self._servers = checked_servers(servers)
+        for what, name in (("stream", stream), ("durable", durable)):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise InvalidTarget(f"{what} {name!r} is out of rules: no spaces, dots, *, >, / and \\")
         self.where = shown(self._servers)
         """The servers, without credentials."""
         self._inbox = inbox
@@ -122,8 +128,12 @@ class JetStreamSource:
     async def _take(self, stream: JetStreamContext) -> None:
         """Take messages until the end is asked for, or the connection is lost."""
         from nats.errors import TimeoutError as NothingCame
+        from nats.js.errors import NotFoundError
 
-        found = await stream.pull_subscribe(self._subject, durable=self._durable, stream=self._stream)
+        try:
+            found = await stream.pull_subscribe(self._subject, durable=self._durable, stream=self._stream)
+        except NotFoundError as error:
+            raise TargetUnreachable(self.where, f"there is no stream {self._stream!r}; make it") from error
         while not self._ends.is_set():
             try:
                 messages = await found.fetch(AT_ONCE, timeout=FETCH_SECONDS)
@@ -147,7 +157,8 @@ class JetStreamSource:
                 return
             except Exception as error:
                 if _is_final(error):
-                    logger.exception("%s: a message of %s is left out", self._durable, message.subject)
+                    log = logger.error if isinstance(error, SachoError) else logger.exception
+                    log("%s: a message of %s is left out: %s", self._durable, message.subject, said(error))
                     await message.term()
                     return
                 failures += 1
