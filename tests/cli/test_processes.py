@@ -86,8 +86,13 @@ def test_a_stuck_process_is_asked_to_be_tried_again(shop: Path) -> None:
         (("show", "tea", "o1"), "there is no process manager 'tea'"),
         (("show", "fulfilment", "o9"), "there is no process 'o9' of fulfilment"),
         (("list", "tea"), "there is no process manager 'tea'"),
+        (("retry", "fulfilment", "o9"), "there is no process 'o9' of fulfilment"),
+        (("list", "--idle-minutes", "1e300"), "Must be from 0"),
+        (("list", "--idle-minutes", "nan"), "Must be from 0"),
+        (("list", "--idle-minutes=-5"), "Must be from 0"),
+        (("list", "--limit=-1"), "Must be >= 0"),
     ],
-    ids=["manager", "process", "list"],
+    ids=["manager", "process", "list", "retry", "idle", "idle NaN", "idle below", "limit"],
 )
 def test_what_is_not_known_is_one_line(shop: Path, arguments: tuple[str, ...], text: str) -> None:
     done = command(shop, *arguments)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import cyclopts
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from sacho.cli.lines import as_json
 from sacho.cli.options import Json
@@ -18,7 +18,14 @@ from sacho.reacting.processes.overview import Standing
 Kind = Annotated[str, Parameter(help="The process manager's name.")]
 Key = Annotated[str, Parameter(help="The key of the process, such as the order's id.")]
 
+MOST_MINUTES: Final = 100 * 366 * 24 * 60
+
 processes = cyclopts.App(name="processes")
+
+
+def _checked_minutes(_: type, minutes: float | None) -> None:
+    if minutes is not None and not 0 <= minutes <= MOST_MINUTES:  # NaN is neither
+        raise ValueError(f"Must be from 0 to {MOST_MINUTES}, a hundred years.")
 
 
 @processes.command(name="list")
@@ -27,8 +34,10 @@ def list_(
     *,
     app: App,
     only: Annotated[Standing | None, Parameter(help="Only those that run, are done, or are stuck.")] = None,
-    idle_minutes: Annotated[float | None, Parameter(help="Only those that took no step for so many minutes.")] = None,
-    limit: Annotated[int, Parameter(help="At most so many.")] = 100,
+    idle_minutes: Annotated[
+        float | None, Parameter(help="Only those that took no step for so many minutes.", validator=_checked_minutes)
+    ] = None,
+    limit: Annotated[int, Parameter(help="At most so many.", validator=validators.Number(gte=0))] = 100,
     json: Json = False,
 ) -> None:
     """List processes, those that took a step longest ago first."""

@@ -119,10 +119,16 @@ class Processes:
         )
 
     def retry(self, process: str | type[ProcessManager[Any]], key: str) -> int:
-        """Ask that what is parked of a process be tried again, by whoever runs it; return how many events and commands failed."""
+        """Ask that what is parked of a process be tried again, by whoever runs it; return how many events and commands failed.
+
+        Raises UnknownConsumer as `show`.
+        """
         manager = self._manager(process)
         with self._books.database.reading() as connection:
-            failed = [one for one in self._parked(connection, manager, key) if one.error]
+            parked = self._parked(connection, manager, key)
+        if not parked and load_process(self._store, manager.stream_of(key)).last is None:
+            raise UnknownConsumer(f"process {key!r} of {manager.name}", [])
+        failed = [one for one in parked if one.error]
         for consumer in {one.consumer for one in failed}:
             self._ask(consumer, [one.position for one in failed if one.consumer == consumer])
         return len(failed)
