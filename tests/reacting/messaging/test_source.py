@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sacho
-from sacho.errors import InvalidTarget, MissingExtra, RetriesExhausted
+from sacho.errors import InvalidTarget, MissingExtra, NoHandler, RetriesExhausted
 from sacho.reacting import Accepted, JetStreamSource, JetStreamTarget
 from servers.nats import NatsServer
 from tests.reacting.conftest import Place
@@ -148,3 +148,24 @@ def test_what_is_no_fault_of_the_message_is_waited_for(
         until(lambda: taking.error)
         is_ready.set()
         until(lambda: numbers(place) == [1])
+
+
+def test_a_message_whose_command_has_no_handler_yet_comes_again_and_others_go_on(
+    place: Place, nats_url: str, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_mended = threading.Event()
+
+    class Forgetful(FromOutside):
+        def receive(self, headers: Any, body: bytes) -> Accepted:
+            if b'"data": 1' in body and not is_mended.is_set():
+                raise NoHandler("MarkPaid", [])
+            return super().receive(headers, body)
+
+    publish(nats_url, f"{stream}.x", body(data=1), body(id="m-2", data=2))
+    with JetStreamSource(nats_url, Forgetful(bus_of(place.store), place.store), stream=stream, durable="booking"):
+        until(lambda: numbers(place) == [2])
+        is_mended.set()
+        until(lambda: numbers(place) == [2, 1])
+        until(lambda: unacknowledged(nats_url, stream) == 0)
+    assert "comes again in" in caplog.text
+    assert "NoHandler" in caplog.text

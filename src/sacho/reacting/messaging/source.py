@@ -8,16 +8,21 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sacho.deciding import Retry
 from sacho.errors import (
     ConfigurationError,
+    InvalidSignature,
     InvalidTarget,
+    MalformedMessage,
+    MessageTooLarge,
     RetriesExhausted,
     SachoError,
     StorageError,
     TargetUnreachable,
+    UnknownMessageType,
 )
 from sacho.reacting.messaging.inbox import Inbox
 from sacho.reacting.messaging.jetstream import check_installed, checked_servers, connected, shown
@@ -34,10 +39,14 @@ logger = logging.getLogger("sacho.messaging")
 
 PAUSES: Final = Retry(attempts=2**31, first_pause=0.05, longest_pause=5.0)
 """How soon a server, or a log, that does not answer is asked again."""
+BACK: Final = Retry(attempts=2**31, first_pause=1.0, longest_pause=60.0)
+"""For how long a message is put back whose command could not be stored."""
 AT_ONCE: Final = 100
 _NAME: Final = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 PASSING: Final = (StorageError, ConfigurationError, RetriesExhausted)
-"""What says nothing of the message: the log's state, or how this process is set up."""
+"""What says nothing of the message: the log's state, or how this process is set up. It is waited for."""
+SENDERS: Final = (InvalidSignature, MalformedMessage, MessageTooLarge, UnknownMessageType)
+"""What is the sender's fault, or for somebody else: such a message is left out."""
 FETCH_SECONDS: Final = 1.0
 """For how long a stream is asked for messages at a time; so long an end waits."""
 
@@ -50,9 +59,11 @@ class JetStreamSource:
 
     `durable` names the consumer on the server, which knows what was acknowledged; it is made if it is not there, and begins
     with the stream's first message. `subject` takes a part of the stream. A message is acknowledged once its command is in
-    the log; until then it comes again, and is told by its id. One that the inbox cannot take (malformed, unknown, a command
-    that is refused) is logged as an error and not asked for again: it stays in the stream. While the log or the server does
-    not answer, the source waits. In several processes the messages are shared, and their order is not kept.
+    the log; until then it comes again, and is told by its id. One that is no message for the inbox (malformed, not signed, of
+    a type that it does not accept) is logged as an error and not asked for again: it stays in the stream. One whose
+    command cannot be stored (no handler, fields that do not fit, a method that fails) is put back for a while, more and
+    more, up to a minute, and others go on. While the log or the server does not answer, the source waits. In several
+    processes the messages are shared, and their order is not kept.
 
     Raises InvalidTarget, MissingExtra.
     """
@@ -155,26 +166,33 @@ class JetStreamSource:
                 await asyncio.to_thread(self._inbox.receive, message.headers or {}, message.data)
                 await message.ack()
                 return
-            except Exception as error:
-                if _is_final(error):
-                    log = logger.error if isinstance(error, SachoError) else logger.exception
-                    log("%s: a message of %s is left out: %s", self._durable, message.subject, said(error))
-                    await message.term()
-                    return
+            except PASSING as error:
                 failures += 1
                 self._met(error)
                 await message.in_progress()
                 await asyncio.to_thread(self._ends.wait, PAUSES.pause(failures + 1))
+            except SENDERS as error:
+                await self._leave_out(message, error)
+                return
+            except Exception as error:
+                await self._put_back(message, error)
+                return
+
+    async def _leave_out(self, message: Msg, error: Exception) -> None:
+        """Not ask for a message again."""
+        logger.error("%s: a message of %s is left out: %s", self._durable, message.subject, said(error))
+        await message.term()
+
+    async def _put_back(self, message: Msg, error: Exception) -> None:
+        """Have a message come again later: what is wrong is ours, and may be mended."""
+        times = message.metadata.num_delivered or 1
+        pause = BACK.pause(times + 1)
+        log = logger.error if isinstance(error, SachoError) else partial(logger.error, exc_info=error)
+        log("%s: a message of %s comes again in %.1f s: %s", self._durable, message.subject, pause, said(error))
+        await message.nak(delay=pause)
 
     def _met(self, error: Exception) -> None:
         reason = said(error)
         if reason != self.error:
             logger.warning("%s waits: %s", self._durable, reason)
         self.error = reason
-
-
-def _is_final(error: Exception) -> bool:
-    """Tell whether a message would fail for ever; anything else may be the log's or the server's state, which passes."""
-    is_ours = isinstance(error, SachoError) and not isinstance(error, PASSING)
-    is_method = isinstance(error, LookupError | ValueError | TypeError | AttributeError)
-    return is_ours or (is_method and not isinstance(error, SachoError))
