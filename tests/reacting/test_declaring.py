@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sacho.errors import (
     PartitionsDiffer,
     ProjectionChanged,
 )
-from sacho.reacting import Application, Changes, Consumer, Delivery, Projection, handles
+from sacho.reacting import Application, Changes, Consumer, Delivery, Projection, continues, handles, publishes, starts
 from tests.reacting.conftest import Place
 from tests.reacting.domain import Left, Scored, Scores, expected_scores, is_serving, scored, scores, until
 
@@ -423,3 +424,11 @@ def test_a_method_with_the_name_of_one_that_every_consumer_has_is_refused() -> N
             @handles("SomethingHappened")
             def key(self, event, delivery):  # type: ignore[no-untyped-def, override]
                 pass
+
+
+@pytest.mark.parametrize(
+    "mark", [handles, publishes, starts, continues], ids=["handles", "publishes", "starts", "continues"]
+)
+def test_a_key_that_is_no_field_of_the_event_is_refused_where_it_is_declared(mark: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidConsumer, match="Scored: has no field 'scorer'"):
+        mark(Scored, key="scorer")(lambda self, event, more: None)

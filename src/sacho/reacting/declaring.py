@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from sacho.errors import InvalidConsumer, InvalidName
 from sacho.events import type_name_of
+from sacho.events.declaring import field_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,10 +54,18 @@ def handles(*types: type | str, key: str | Callable[[Any], Any] | None = None) -
             names = tuple(EVERY if type == EVERY else type_name_of(type) for type in types)
         except InvalidName as error:
             raise InvalidConsumer(method.__qualname__, f"@handles: {error}") from error
+        check_key(types, key)
         setattr(method, _ATTRIBUTE, Handled(names, key))
         return method
 
     return mark
+
+
+def check_key(types: Iterable[type | str], key: object) -> None:
+    """Raise InvalidConsumer for a field as key that a class of events does not have: nobody could tell whose they are."""
+    for one in types:
+        if isinstance(one, type) and isinstance(key, str) and not (key in field_names(one) or hasattr(one, key)):
+            raise InvalidConsumer(one.__qualname__, f"has no field {key!r}, which is named as its key")
 
 
 def handlers_of(cls: type) -> dict[str, Handler]:

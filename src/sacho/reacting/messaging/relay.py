@@ -16,7 +16,7 @@ from sacho.deciding import Decider
 from sacho.errors import InvalidConsumer, InvalidEvent, InvalidName, UnpublishableEvent
 from sacho.events import RawEvent, RecordedEvent, type_name_of
 from sacho.reacting.consumer import Consumer
-from sacho.reacting.declaring import _ATTRIBUTE, EVERY, Handled
+from sacho.reacting.declaring import _ATTRIBUTE, EVERY, Handled, check_key
 from sacho.reacting.messaging.folds import Folds
 from sacho.reacting.messaging.message import Message, sequence_of
 from sacho.reacting.messaging.public_event import PublicEvent
@@ -82,6 +82,7 @@ def publishes(*types: type | str, key: str | Callable[[Any], object] | None = No
             names = tuple(EVERY if type == EVERY else type_name_of(type) for type in types)
         except InvalidName as error:
             raise InvalidConsumer(method.__qualname__, f"@publishes: {error}") from error
+        check_key(types, key)
         setattr(method, _ATTRIBUTE, Handled(names, key))
         setattr(method, _MARK, True)
         return method

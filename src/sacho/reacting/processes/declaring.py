@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from sacho.errors import InvalidConsumer, InvalidName
 from sacho.events import type_name_of
-from sacho.events.declaring import field_names
+from sacho.reacting.declaring import check_key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ class Takes(NamedTuple):
 
 def starts(*events: type | str, key: Key) -> Callable[[F], F]:
     """Mark the method for events that begin a process, if there is none of that key; it takes them later, too."""
-    _check_key(events, key)
+    check_key(events, key)
     return _mark("event", events, key=key, may_start=True)
 
 
@@ -40,7 +40,7 @@ def continues(*events: type | str, key: Key, when_done: bool = False) -> Callabl
 
     A process that has ended and reacts goes on, until it is done again.
     """
-    _check_key(events, key)
+    check_key(events, key)
     return _mark("event", events, key=key, when_done=when_done)
 
 
@@ -71,15 +71,6 @@ def taken_by(cls: type) -> dict[tuple[Kind, str], Takes]:
                 own[place] = method
                 found[place] = takes._replace(method=method)
     return found
-
-
-def _check_key(events: tuple[type | str, ...], key: Key) -> None:
-    """Raise InvalidConsumer for a key that events of these classes do not have: without it, nobody could tell whose they are."""
-    for one in events:
-        if isinstance(one, type) and isinstance(key, str) and not (key in field_names(one) or hasattr(one, key)):
-            raise InvalidConsumer(
-                one.__qualname__, f"has no field {key!r}, by which a process manager is to tell its process"
-            )
 
 
 def _mark(kind: Kind, names: tuple[type | str, ...], **more: Any) -> Callable[[F], F]:
