@@ -17,8 +17,8 @@ help: ## Show what can be made
 demo: $(VENV)/runtime ## Book seats: 200 registrants race for them (ARGS="race --json" for programs)
 	@$(BIN)/python -m examples.conference $(ARGS)
 
-test: $(VENV)/dev tools ## Run all tests, two at a time (ARGS="-k name" for some, "-n 0" for one at a time)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+test: $(VENV)/dev tools ## Run all tests, three at a time (ARGS="-k name" for some, "-n 0" for one at a time)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 soak: $(VENV)/dev tools ## Run the proofs with their full counts
 	@SACHO_SOAK=1 $(BIN)/python -m pytest tests/proof tests/conformance $(ARGS)

@@ -173,6 +173,8 @@ class UnknownProcess(ReactingError, LookupError):
 class InvalidReaction(ReactingError, TypeError):
     """A process manager did what cannot be meant. Carries `process` (the kind), `reaction` and `reason`."""
 
+    is_final = True
+
     def __init__(self, process: str, reaction: object, reason: str) -> None:
         self.process = process
         self.reaction = reaction

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import sacho
 from servers.nats import NatsServer, running_nats
+from tests.reacting.conftest import Place
 from tests.reacting.messaging.broker import make_stream
+
+
+@pytest.fixture
+def file_place(tmp_path: Path) -> Iterator[Place]:
+    """A log in a file, with the views beside it: for what hangs on the other side and on no engine."""
+    with sacho.connect(f"sqlite:///{tmp_path / 'log.db'}") as store:
+        yield Place(store, None)
 
 
 @pytest.fixture

@@ -22,6 +22,12 @@ from tests.reacting.messaging.broker import contents, count, make_stream, number
 from tests.reacting.messaging.domain import Outside, Shelf, note
 
 
+@pytest.fixture
+def place(file_place: Place) -> Place:
+    """One engine: what a target does hangs on none."""
+    return file_place
+
+
 @contextmanager
 def relaying(place: Place, url: str, stream: str, **options: Any) -> Iterator[Application]:
     subject = f"{stream}.{{type}}"

@@ -26,6 +26,12 @@ OTHER = "whsec_" + base64.b64encode(b"another-another-another-another!").decode(
 
 
 @pytest.fixture
+def place(file_place: Place) -> Place:
+    """One engine: what a target does hangs on none."""
+    return file_place
+
+
+@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as found:
         yield found

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from sacho import CommandRefused, Decider, Event, route, stream_id
+from sacho.deciding import Retry
 from sacho.events import CommandTurnedDown, DeadlinePassed
 from sacho.reacting import (
     Become,
@@ -147,6 +148,7 @@ def _ours(event: GoodsHeld) -> str | None:
 
 
 class Fulfilment(ProcessManager[State]):
+    retry = Retry(attempts=3, first_pause=0.01, longest_pause=0.02)
     initial = State()
 
     @starts(OrderPlaced, key="order_id")
