@@ -36,6 +36,7 @@ def test_the_registration_is_sound_at_the_end_however_often_its_workers_were_kil
     assert bookings.faults(events) == []
     counts = Counter(one.type for one in events)
     kinds = ("OrderPlaced", "OrderConfirmed", "OrderExpired", "PaymentCompleted", "PaymentRefunded", "SeatsOffered")
-    assert counts["OrderConfirmed"]
+    assert counts["OrderPlaced"]
+    assert counts["OrderConfirmed"] or rounds < 50
     found = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
     counted(f"{log_url.partition(':')[0]}: workers of the registration killed / all invariants hold", (rounds, found))
