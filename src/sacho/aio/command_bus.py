@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sacho.aio.joining import finished
 from sacho.deciding.chain import Authorise, Step
-from sacho.deciding.dispatch import BUS_RETRY, Dispatch
+from sacho.deciding.dispatch import BUS_RETRY, Dispatch, Front
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sacho.events import Appended, EventData
 
 
-class AsyncCommandBus:
+class AsyncCommandBus(Front):
     """The same as CommandBus, awaited. Cancelling a command that is on its way does not undo it: the same id tells.
 
     Steps, the `authorise` hook and functions given to `call` may be coroutine functions. Plain steps and hooks run in the
@@ -90,19 +90,6 @@ class AsyncCommandBus:
     async def withdraw(self, command_id: UUID | str) -> bool:
         """Take back a stored command; return False if it was due or withdrawn already; see CommandBus.withdraw."""
         return await finished(self._dispatch.withdrawing(self._ways, command_id))
-
-    def stored_form(self, command: Any) -> tuple[str, dict[str, Any]]:
-        """Return the name of a command's type and its fields as plain JSON values. Raises NoHandler or InvalidCommand."""
-        return self._dispatch.forms.of(command)
-
-    def command(self, name: str, data: Mapping[str, Any]) -> Any:
-        """Return the command of a stored form. Raises NoHandler or InvalidCommand."""
-        return self._dispatch.forms.command(name, data)
-
-    @property
-    def chain(self) -> tuple[str, ...]:
-        """The names of the steps that every command goes through, in order."""
-        return self._dispatch.chain.names
 
 
 class _AwaitedWays:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sacho.deciding.chain import Authorise, Step
-from sacho.deciding.dispatch import BUS_RETRY, Dispatch
+from sacho.deciding.dispatch import BUS_RETRY, Dispatch, Front
 from sacho.deciding.envelope import Envelope, Origin
 from sacho.deciding.outcome import Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.routing import RefusalId, Route, Target
+from sacho.deciding.routing import Route, Target
 from sacho.deciding.storing import Stored
 from sacho.deciding.submitting import BackgroundWays, Submitted
 from sacho.store.context import exactly
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sacho.store import EventStore
 
 
-class CommandBus:
+class CommandBus(Front):
     """Takes commands to the handlers of `routes`. Thread-safe; make one and keep it.
 
     Every command goes through the chain that `chain` names: its fields are checked, then come your own `steps`, each
@@ -127,23 +127,6 @@ class CommandBus:
         `authorise` is not asked: there is no command. Raises UnknownCommand for an id that was never stored.
         """
         return finished(self._dispatch.withdrawing(self._ways, command_id))
-
-    def stored_form(self, command: Any) -> tuple[str, dict[str, Any]]:
-        """Return the name of a command's type and its fields as plain JSON values. Raises NoHandler or InvalidCommand."""
-        return self._dispatch.forms.of(command)
-
-    def command(self, name: str, data: Mapping[str, Any]) -> Any:
-        """Return the command of a stored form. Raises NoHandler or InvalidCommand."""
-        return self._dispatch.forms.command(name, data)
-
-    def refusal(self, command: Any, command_id: str) -> RefusalId:
-        """Return the id of the event that tells of a command's refusal, so that a command is refused or effective, and never both."""
-        return self._dispatch.refusal(command, command_id)
-
-    @property
-    def chain(self) -> tuple[str, ...]:
-        """The names of the steps that every command goes through, in order."""
-        return self._dispatch.chain.names
 
 
 class _BlockingWays:

@@ -19,10 +19,11 @@ from sacho.deciding.decider import Decider
 from sacho.deciding.lane import Lane, TellOutcome, Waiting
 from sacho.deciding.outcome import Loaded, Outcome
 from sacho.deciding.retry import Retry
-from sacho.deciding.round import NO_BOUND, Round, is_interrupt
+from sacho.deciding.round import Round, is_interrupt
 from sacho.deciding.state_cache import StateCache
 from sacho.errors import SachoError, StoreClosed, StoreForked
 from sacho.events.naming import checked_name
+from sacho.storage.port import NO_BOUND
 from sacho.storage.processes import same_process
 from sacho.store import current_metadata, note_append
 from sacho.store.event_store import check_range

@@ -131,6 +131,29 @@ class Dispatch:
         return CommandStored(envelope.id, name, data, key, due_at), envelope
 
 
+class Front:
+    """What a bus of either colour has that waits for nothing."""
+
+    _dispatch: Dispatch
+
+    def stored_form(self, command: Any) -> tuple[str, dict[str, Any]]:
+        """Return the name of a command's type and its fields as plain JSON values. Raises NoHandler or InvalidCommand."""
+        return self._dispatch.forms.of(command)
+
+    def command(self, name: str, data: Mapping[str, Any]) -> Any:
+        """Return the command of a stored form. Raises NoHandler or InvalidCommand."""
+        return self._dispatch.forms.command(name, data)
+
+    def refusal(self, command: Any, command_id: str) -> RefusalId:
+        """Return the id of the event that tells of a command's refusal, so that a command is refused or effective, and never both."""
+        return self._dispatch.refusal(command, command_id)
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The names of the steps that every command goes through, in order."""
+        return self._dispatch.chain.names
+
+
 def _enveloped(
     command: Any,
     command_id: UUID | str | None,

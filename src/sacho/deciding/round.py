@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from sacho.deciding.lane import Waiting
@@ -12,6 +12,7 @@ from sacho.deciding.outcome import Outcome
 from sacho.deciding.state_cache import Folded
 from sacho.errors import DuplicateEventId, SachoError, WrongExpectedVersion
 from sacho.events import EncodedEvent, StreamWrite, Write
+from sacho.storage.port import NO_BOUND
 from sacho.store.ids import derived_id
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 S = TypeVar("S")
 E = TypeVar("E")
-
-NO_BOUND: Final = 2**63 - 1
 
 
 class _Step:

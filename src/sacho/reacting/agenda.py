@@ -68,7 +68,7 @@ class Due(NamedTuple):
         return UUID(bytes=derived_id(self.owner, self.id, str(self.set_by)))
 
 
-def due_by(recorded: RecordedEvent) -> list[Due]:
+def _due_by(recorded: RecordedEvent) -> list[Due]:
     """Return all that an event sets: what its owner waits for from then on, in place of what that waited for before."""
     event, version = recorded.event, recorded.version or 0
     carried = {name: value for name, value in recorded.metadata.items() if name in {"correlation_id", "actor"}}
@@ -94,7 +94,7 @@ def due_by(recorded: RecordedEvent) -> list[Due]:
     ]
 
 
-def delayed_by(recorded: RecordedEvent) -> Iterator[Due]:
+def _delayed_by(recorded: RecordedEvent) -> Iterator[Due]:
     """Yield the commands that a process sends for later."""
     event = recorded.event
     if not isinstance(event, ProcessAdvanced):
@@ -108,10 +108,10 @@ def delayed_by(recorded: RecordedEvent) -> Iterator[Due]:
 
 
 class Forget(NamedTuple):
-    """What an owner waits for no longer: what has this `id` (set by `set_by`, if that is given), or all its deadlines (None)."""
+    """What an owner waits for no longer: all of it, or one thing by its `id`, if it is still the one that `set_by` set."""
 
     owner: str
-    id: str | None
+    id: str | None = None
     set_by: int | None = None
 
 
@@ -119,14 +119,12 @@ def changes_by(recorded: RecordedEvent) -> Iterator[Forget | Due]:
     """Yield what an event changes of all that is pending, in order: what is forgotten, and what comes to it."""
     event, owner = recorded.event, recorded.stream or ""
     match event:
-        case ProcessAdvanced():
-            yield Forget(owner, None)
-        case CommandStored() | CommandWithdrawn() | CommandDue():
-            yield Forget(owner, "command")
+        case ProcessAdvanced() | CommandStored() | CommandWithdrawn() | CommandDue():
+            yield Forget(owner)
         case DeadlinePassed():
             yield Forget(owner.removeprefix(f"{DEADLINE_CATEGORY}-"), f"{DEADLINE} {event.name}", event.set_by)
-    yield from due_by(recorded)
-    yield from delayed_by(recorded)
+    yield from _due_by(recorded)
+    yield from _delayed_by(recorded)
 
 
 class Agenda(Projection):

@@ -46,19 +46,26 @@ def handles(*types: type | str, key: str | Callable[[Any], Any] | None = None) -
 
     `key` is for document views: the field of the event, or a function of it, that names the document.
     """
+    return marking("@handles", "SeatsReserved", types, key)
 
-    def mark(method: F) -> F:
+
+def marking(
+    mark: str, example: str, types: Iterable[type | str], key: str | Callable[[Any], Any] | None
+) -> Callable[[F], F]:
+    """Return what marks a method as the handler of types; `mark` and `example` say in errors how it is written."""
+
+    def of(method: F) -> F:
         if not types:
-            raise InvalidConsumer(method.__qualname__, "@handles names no event; write @handles(SeatsReserved)")
+            raise InvalidConsumer(method.__qualname__, f"{mark} names no event; write {mark}({example})")
         try:
             names = tuple(EVERY if type == EVERY else type_name_of(type) for type in types)
         except InvalidName as error:
-            raise InvalidConsumer(method.__qualname__, f"@handles: {error}") from error
+            raise InvalidConsumer(method.__qualname__, f"{mark}: {error}") from error
         check_key(types, key)
         setattr(method, _ATTRIBUTE, Handled(names, key))
         return method
 
-    return mark
+    return of
 
 
 def check_key(types: Iterable[type | str], key: object) -> None:

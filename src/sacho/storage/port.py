@@ -28,6 +28,8 @@ CHUNK_ROWS = 2_000
 CHUNK_BYTES = 4 * 1024 * 1024
 """At how many bytes of JSON a page ends early, so that large events do not fill the memory."""
 
+NO_BOUND = 2**63 - 1
+"""The head of a read that is bounded by none."""
 CAPABILITIES = {
     "atomic-streams": "one append over several streams is all or nothing",
     "conditions": "append conditions by query (dynamic consistency boundaries)",
@@ -295,7 +297,7 @@ def last_one_by_one(storage: Storage, streams: Sequence[str]) -> list[Row]:
     """Return the last event of each stream, for engines of which one question costs no more than its part of a larger one."""
     found: list[Row] = []
     for stream in streams:
-        for rows in storage.read(stream, after=0, to=None, limit=1, backwards=True, head=2**63 - 1):
+        for rows in storage.read(stream, after=0, to=None, limit=1, backwards=True, head=NO_BOUND):
             found += rows
     return found
 

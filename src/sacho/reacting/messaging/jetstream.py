@@ -22,14 +22,11 @@ from sacho.errors import (
     TargetFailed,
     TargetUnreachable,
 )
-from sacho.reacting.messaging.looping import LoopThread
+from sacho.reacting.messaging.looping import LoopTarget
 from sacho.reacting.messaging.message import CONTENT_TYPE, Message
 from sacho.reacting.messaging.target import Outcome, filled, lanes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
@@ -49,7 +46,7 @@ _WAITS: Final = {10023, 10047, 10076, 10077, 10118}
 """Codes of a stream that takes nothing just now: the server lacks resources, the stream is full, or it has no leader."""
 
 
-class JetStreamTarget:
+class JetStreamTarget(LoopTarget):
     """Sends messages to a stream of JetStream: `JetStreamTarget("nats://localhost:4222", subject="outside.{type}")`.
 
     `servers` is one URL or several. `subject` may hold `{type}` (the message's, with its dots) and `{key}` (percent-encoded
@@ -73,6 +70,7 @@ class JetStreamTarget:
         stream: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__("sacho-jetstream")
         check_installed()
         self._servers = checked_servers(servers)
         self.where = shown(self._servers)
@@ -82,25 +80,8 @@ class JetStreamTarget:
         if stream is not None:
             self._headers["Nats-Expected-Stream"] = stream
         self._options = dict(options or {})
-        self._loop = LoopThread("sacho-jetstream")
         self._connection: _Publishing | None = None
         self._turn: asyncio.Lock | None = None
-
-    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        """Send messages, those of different keys together; return what became of each."""
-        return self._loop.run(self._send(messages)) if messages else []
-
-    def close(self) -> None:
-        """Close the connection. The next message opens another."""
-        if self._loop.is_begun:
-            self._loop.run(self._closed())
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<JetStreamTarget {self.where} {self._subject}>"

@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sacho.reacting.messaging.message import Message
+from sacho.reacting.messaging.target import Outcome
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
 
 T = TypeVar("T")
 
@@ -46,6 +53,37 @@ class LoopThread:
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
+
+
+class LoopTarget:
+    """A target whose client is asyncio: it has a loop in a thread of its own, begun when it is first used."""
+
+    def __init__(self, thread: str) -> None:
+        self._loop = LoopThread(thread)
+
+    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        """Send messages, those of different keys together; return what became of each."""
+        return self._loop.run(self._send(messages))
+
+    def close(self) -> None:
+        """Close the connections. The next message opens others."""
+        if self._loop.is_begun:
+            self._loop.run(self._closed())
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- in the loop, by each kind of target ----------------------------------------------------------
+
+    async def _send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        raise NotImplementedError
+
+    async def _closed(self) -> None:
+        raise NotImplementedError
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

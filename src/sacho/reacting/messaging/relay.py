@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 from sacho.deciding import Decider
-from sacho.errors import InvalidConsumer, InvalidEvent, InvalidName, UnpublishableEvent
-from sacho.events import RawEvent, RecordedEvent, type_name_of
+from sacho.errors import InvalidConsumer, InvalidEvent, UnpublishableEvent
+from sacho.events import RawEvent, RecordedEvent
 from sacho.reacting.consumer import Consumer
-from sacho.reacting.declaring import _ATTRIBUTE, EVERY, Handled, check_key
+from sacho.reacting.declaring import EVERY, marking
 from sacho.reacting.messaging.folds import Folds
 from sacho.reacting.messaging.message import Message, sequence_of
 from sacho.reacting.messaging.public_event import PublicEvent
@@ -74,18 +74,11 @@ def publishes(*types: type | str, key: str | Callable[[Any], object] | None = No
     It returns a PublicEvent, several (or yields them), or None: then nothing leaves. `key` is a field of the event, or a
     function of it, by which messages keep their order; without one, or where it gives None, that is the stream.
     """
+    handled = marking("@publishes", "OrderConfirmed", types, key)
 
     def mark(method: F) -> F:
-        if not types:
-            raise InvalidConsumer(method.__qualname__, "@publishes names no event; write @publishes(OrderConfirmed)")
-        try:
-            names = tuple(EVERY if type == EVERY else type_name_of(type) for type in types)
-        except InvalidName as error:
-            raise InvalidConsumer(method.__qualname__, f"@publishes: {error}") from error
-        check_key(types, key)
-        setattr(method, _ATTRIBUTE, Handled(names, key))
         setattr(method, _MARK, True)
-        return method
+        return handled(method)
 
     return mark
 

@@ -18,15 +18,12 @@ from sacho.errors import (
     WebhookGone,
     WebhookRefused,
 )
-from sacho.reacting.messaging.looping import LoopThread
+from sacho.reacting.messaging.looping import LoopTarget
 from sacho.reacting.messaging.message import CONTENT_TYPE, Message
 from sacho.reacting.messaging.signing import Secrets
 from sacho.reacting.messaging.target import Outcome, lanes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     import httpx
 
 AT_ONCE: Final = 128
@@ -38,7 +35,7 @@ AGAIN: Final = frozenset({408, 425, 429})
 GONE: Final = 410
 
 
-class WebhookTarget:
+class WebhookTarget(LoopTarget):
     """Posts messages to a URL: `WebhookTarget("https://example.org/hooks", secret="whsec_…")`.
 
     Each is a CloudEvent in the structured mode, with `webhook-id` (the message's id, the same each time), `webhook-timestamp`
@@ -63,6 +60,7 @@ class WebhookTarget:
         timeout: float = SECONDS,
         in_parallel: int = IN_PARALLEL,
     ) -> None:
+        super().__init__("sacho-webhook")
         try:
             import httpx
         except ImportError as error:
@@ -72,26 +70,9 @@ class WebhookTarget:
         self._secrets = Secrets(secret)
         self._timeout = timeout
         self._in_parallel = in_parallel
-        self._loop = LoopThread("sacho-webhook")
         self._client: httpx.AsyncClient | None = None
         self._of: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Semaphore(in_parallel)
-
-    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        """Send messages, those of different keys together; return what became of each."""
-        return self._loop.run(self._send(messages)) if messages else []
-
-    def close(self) -> None:
-        """Close the connections. The next message opens others."""
-        if self._loop.is_begun:
-            self._loop.run(self._closed())
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<WebhookTarget {self.where}>"

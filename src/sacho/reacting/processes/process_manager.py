@@ -9,7 +9,6 @@ import msgspec
 
 from sacho.errors import InvalidConsumer, InvalidName
 from sacho.events import CommandTurnedDown, DeadlinePassed, Query, QueryItem, RecordedEvent, deadline_stream, stream_id
-from sacho.events.declaring import declaration_of
 from sacho.reacting.consumer import Consumer
 from sacho.reacting.declaring import class_parameter
 from sacho.reacting.processes.advancing import Advancing
@@ -130,9 +129,7 @@ def _own(cls: type[ProcessManager[Any]], kind: Kind, event: type) -> list[QueryI
     """Return what finds events that Sacho records for processes of this kind, if it takes any."""
     if not any(one == kind for one, _ in cls.takes):
         return []
-    declared = declaration_of(event)
-    assert declared is not None
-    return [QueryItem(types=[declared.type], tags=[f"process:{cls.name}"])]
+    return [QueryItem(types=[event], tags=[f"process:{cls.name}"])]
 
 
 def _check(cls: type[ProcessManager[Any]]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sacho.events import RecordedEvent
-from sacho.reacting.agenda import DEADLINE, Agenda, Due, Forget, call, changes_by
+from sacho.reacting.agenda import Agenda, Due, Forget, call, changes_by
 
 if TYPE_CHECKING:
     from sacho.storage.port import Row
@@ -72,15 +72,15 @@ class Calendar:
             match one:
                 case Due():
                     pending[one.owner, one.id] = one
-                case Forget(owner, None):
-                    for key in [key for key in pending if key[0] == owner and key[1].startswith(DEADLINE)]:
+                case Forget(owner, id, set_by) if id is not None and set_by is not None:
+                    self._forget(owner, id, set_by)
+                case Forget(owner):
+                    for key in [key for key in pending if key[0] == owner]:
                         del pending[key]
-                case Forget(owner, id, set_by):
-                    self._forget(owner, str(id), set_by)
 
-    def _forget(self, owner: str, id: str, set_by: int | None) -> None:
+    def _forget(self, owner: str, id: str, set_by: int) -> None:
         found = self._pending.get((owner, id))
-        if found is not None and set_by in {None, found.set_by}:
+        if found is not None and set_by == found.set_by:
             del self._pending[owner, id]
 
     def _call_due(self, but: Worker | None) -> bool:
